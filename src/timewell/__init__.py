@@ -1,0 +1,1 @@
+"""Timewell: a feature store that can be operated."""

@@ -1,0 +1,61 @@
+"""Which entities to ask for at an instant, and what a source's rows look like before any feature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from timewell.backends.duckdb.evaluate import build_instant
+from timewell.backends.duckdb.rows import RowShape, row_shape
+from timewell.stores.query import GroupQuery
+
+# A superset is enough: the evaluator says for each probe whether anything counted.
+ENTITIES_IN_WINDOWS = """
+SELECT DISTINCT {keys}, a.t
+FROM ({rows}) AS r
+JOIN ({instants}) AS a ON r.vis <= a.upto AND a.upto < r.sup AND r.ev > a.upto - {longest}
+WHERE keep{since}
+"""
+
+ENTITIES_EVER = """
+SELECT {keys}, a.t
+FROM (SELECT {keys}, min(vis) AS vis FROM ({rows}) AS r WHERE keep{since} GROUP BY ALL) AS r
+JOIN ({instants}) AS a ON r.vis <= a.upto
+"""
+
+INSTANTS = "SELECT t, c - {closed_left} AS upto FROM (SELECT t, {build} AS c FROM as_ofs)"
+
+REPORT = """
+SELECT
+    count(*),
+    count(*) FILTER (WHERE ev IS NULL),
+    count(*) FILTER (WHERE ev IS NOT NULL AND vis IS NULL),
+    count(*) FILTER (WHERE NOT ({keys_known})),
+    count(*) FILTER (WHERE verdict IS FALSE),
+    count(*) FILTER (WHERE verdict IS NULL),
+    count(*) FILTER (WHERE vis > {now})
+FROM ({rows})
+"""
+
+
+def entities_sql(query: GroupQuery, shape: RowShape, since_us: int | None) -> str:
+    """Return SQL for the probes of every entity that may have a value at the instants in ``as_ofs``."""
+    closed_left = 1 if query.group.source.closed_side == "left" else 0
+    instants = INSTANTS.format(closed_left=closed_left, build=build_instant(query))
+    keys = ", ".join(f"k{number}" for number in range(len(query.key_names)))
+    since = "" if since_us is None else f" AND ev >= {since_us}"
+    template = ENTITIES_EVER if query.has_latest else ENTITIES_IN_WINDOWS
+    return template.format(keys=keys, rows=shape.sql, instants=instants, longest=query.lookback_us, since=since)
+
+
+def report_sql(
+    query: GroupQuery, relation: str, duck_columns: Mapping[str, str], assume_timezone: str | None, now_us: int
+) -> str:
+    """Return SQL that counts the rows of a source that never count, or not yet."""
+    shape = row_shape(query, relation, duck_columns, assume_timezone)
+    # The same inner rows, without the condition that drops what is being counted here.
+    rows = shape.sql[shape.sql.index("FROM (") + len("FROM (") : shape.sql.rindex(")\nWHERE")]
+    condition = query.group.filter
+    if condition:
+        rows = rows.replace(f"(({condition}\n) IS TRUE) AS keep", f"({condition}\n) AS keep")
+    keys_known = " AND ".join(f"k{number} IS NOT NULL" for number in range(len(query.key_names)))
+    return REPORT.format(keys_known=keys_known, now=now_us, rows=f"SELECT *, keep AS verdict FROM ({rows})")

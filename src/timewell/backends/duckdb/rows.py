@@ -1,0 +1,207 @@
+"""The rows of a group's source in the one shape that every template reads.
+
+Columns: ``k0..`` the join keys, ``ev`` event time, ``vis`` when the row became visible, ``sup`` when a correction
+replaced it (both int64 microseconds), ``ord`` its place in the order of its entity's rows, and ``c_<name>`` for each
+column that the features read. A row counts at an instant ``upto`` when ``vis <= upto < sup``.
+
+``closed: left`` needs no case of its own: with whole microseconds, *strictly before t* is *at or before t - 1*, so the
+probes' instant is moved by one instead (see ``evaluate.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlglot
+from sqlglot import exp
+
+from timewell.backends.duckdb.sql import duck_type, identifier, instant_us, literal, our_type
+from timewell.define.dtypes import is_known
+from timewell.define.source import Source
+from timewell.errors import AmbiguousDate, DefinitionError, MissingColumn, NaiveTimestamp, WrongColumnType
+from timewell.stores.query import GroupQuery
+
+NEVER = 2**63 - 1
+_UNSAFE = (exp.Query, exp.AggFunc, exp.Window, exp.Command, exp.Parameter, exp.Placeholder)
+
+ROWS = """
+SELECT {keys}, ev, vis, {superseded} AS sup, keep, ar, seq{values}
+FROM (
+    SELECT *, {visible} AS vis
+    FROM (
+        SELECT {key_casts}, {event} AS ev, {arrival} AS ar, {sequence} AS seq, {keep} AS keep{unique}{value_casts}
+        FROM ({relation}) AS source_rows
+    )
+)
+WHERE {keys_known} AND ev IS NOT NULL AND vis IS NOT NULL
+"""
+
+# Of rows with equal key the greatest by (arrival, sequence, content) counts from its visibility on: the others end
+# when the first greater one becomes visible. The filter comes later, so a correction that it drops still replaces.
+SUPERSEDED = """
+coalesce(min(vis) OVER (
+    PARTITION BY {unique}
+    ORDER BY ar NULLS FIRST, seq NULLS FIRST{content}, ev, {keys}
+    ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
+), {never})
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowShape:
+    """The SQL of a group's rows and what is known about them.
+
+    Attributes
+    ----------
+    sql
+        Selects the rows in the module's shape, before the filter; ``keep`` is the filter's verdict.
+    order
+        ``ORDER BY`` list that puts an entity's rows in the order of DESIGN 2.2.
+    settled
+        A row that counts keeps counting: nothing supersedes it after it became visible.
+    columns
+        Source column to its type, for the columns that the features read.
+    """
+
+    sql: str
+    order: str
+    settled: bool
+    columns: Mapping[str, str]
+
+
+def value_column(name: str) -> str:
+    """Return the quoted name of a source column inside the templates."""
+    return identifier(f"c_{name}")
+
+
+def row_shape(
+    query: GroupQuery, relation: str, duck_columns: Mapping[str, str], assume_timezone: str | None
+) -> RowShape:
+    """Put together the rows of a query's source.
+
+    Raises
+    ------
+    MissingColumn, WrongColumnType, NaiveTimestamp, AmbiguousDate, DefinitionError
+        Naming the source, the column and what to do.
+    """
+    source, group = query.group.source, query.group
+    zone = source.timezone or assume_timezone
+    read = columns_read(query, duck_columns)
+    keys = [f"k{number}" for number in range(len(query.key_names))]
+    content = "".join(f", {value_column(name)} NULLS FIRST" for name in read)
+    unique = _unique(source, duck_columns)
+    event = time_column(source, source.event_time, duck_columns, zone)
+    arrival = time_column(source, source.arrival_time, duck_columns, zone) if source.arrival_time else "NULL::BIGINT"
+    sequence = _checked(source, source.sequence, duck_columns) if source.sequence else "NULL"
+    partition = ", ".join(
+        [*keys, "ev"] if source.kind == "snapshots" else [f"u{number}" for number in range(len(unique))]
+    )
+    superseding = source.kind == "snapshots" or bool(source.unique_on)
+    ends = SUPERSEDED.format(unique=partition, content=content, keys=", ".join(keys), never=NEVER)
+    sql = ROWS.format(
+        keys=", ".join(keys),
+        superseded=ends if superseding else NEVER,
+        visible=_visible(query),
+        key_casts=", ".join(_key_casts(query, duck_columns)),
+        event=event,
+        arrival=arrival,
+        sequence=sequence,
+        keep=f"(({group.filter}\n) IS TRUE)" if group.filter else "TRUE",
+        unique="".join(f", {column} AS u{number}" for number, column in enumerate(unique)),
+        value_casts="".join(f", {_value_cast(source, name, duck_columns, zone)}" for name in read),
+        values="".join(f", {value_column(name)}" for name in read),
+        relation=relation,
+        keys_known=" AND ".join(f"{key} IS NOT NULL" for key in keys),
+    )
+    late = source.arrival_time is not None and query.as_of == "known"
+    settled = not source.unique_on and not (late and source.kind == "snapshots")
+    types = {name: our_type(duck_columns[name]) for name in read}
+    return RowShape(sql=sql, order=f"ev, ar NULLS FIRST, seq NULLS FIRST{content}", settled=settled, columns=types)
+
+
+def columns_read(query: GroupQuery, duck_columns: Mapping[str, str]) -> list[str]:
+    """Return the source columns the group's features and filter read, by name: they decide ties."""
+    names = {feature.column for feature in query.group.features if feature.column}
+    names |= set(filter_columns(query.group.filter, query.group.name))
+    for name in names:
+        if name not in duck_columns:
+            raise MissingColumn(table=f"source {query.group.source.name!r}", asked=name, known=sorted(duck_columns))
+    return sorted(names)
+
+
+def filter_columns(condition: str | None, group: str) -> list[str]:
+    """Return the columns a filter reads; refuse what is not a plain condition on one row."""
+    if condition is None:
+        return []
+    try:
+        parsed = sqlglot.parse_one(f"SELECT 1 WHERE {condition}\n", dialect="duckdb")
+    except sqlglot.errors.SqlglotError as problem:
+        raise DefinitionError(problem=f"the filter cannot be parsed: {problem}", where=f"{group}.filter") from None
+    where = parsed.args.get("where")
+    plain = (
+        isinstance(parsed, exp.Select) and where is not None and not (set(_given(parsed)) - {"expressions", "where"})
+    )
+    if not plain or any(True for _ in where.find_all(*_UNSAFE)):
+        problem = "a filter is one condition on the source's own columns, without subqueries or aggregates"
+        raise DefinitionError(problem=f"{problem}: {condition}", where=f"{group}.filter")
+    return sorted({column.name for column in where.find_all(exp.Column)})
+
+
+def _given(parsed: exp.Expression) -> list[str]:
+    return [name for name, value in parsed.args.items() if value]
+
+
+def time_column(source: Source, column: str, duck_columns: Mapping[str, str], zone: str | None) -> str:
+    """Return SQL for a time column in microseconds, or the error that says how to declare it."""
+    quoted = _checked(source, column, duck_columns)
+    duck, table = duck_columns[column], f"source {source.name!r}"
+    if duck == "DATE" and source.date_means is None:
+        raise AmbiguousDate(table=table, column=column)
+    if duck.startswith("TIMESTAMP") and our_type(duck) == "naive" and zone is None:
+        raise NaiveTimestamp(table=table, column=column)
+    if duck not in {"DATE", "VARCHAR"} and not duck.startswith("TIMESTAMP"):
+        wanted = "a timestamp, a date or ISO 8601 text"
+        raise WrongColumnType(table=table, column=column, found=duck.lower(), wanted=wanted)
+    return instant_us(quoted, duck, zone=zone, date_means=source.date_means)
+
+
+def _checked(source: Source, column: str, duck_columns: Mapping[str, str]) -> str:
+    if column not in duck_columns:
+        raise MissingColumn(table=f"source {source.name!r}", asked=column, known=sorted(duck_columns))
+    return identifier(column)
+
+
+def _unique(source: Source, duck_columns: Mapping[str, str]) -> list[str]:
+    return [_checked(source, column, duck_columns) for column in source.unique_on]
+
+
+def _visible(query: GroupQuery) -> str:
+    source = query.group.source
+    if source.arrival_time is None or query.as_of == "happened":
+        return "ev"
+    arrived = "CASE WHEN ar IS NOT NULL THEN greatest(ev, ar) END"
+    if source.arrival_trusted_from is None:
+        return arrived
+    return f"CASE WHEN ev < {literal(source.arrival_trusted_from)} THEN ev ELSE {arrived} END"
+
+
+def _key_casts(query: GroupQuery, duck_columns: Mapping[str, str]) -> list[str]:
+    source, casts = query.group.source, []
+    for number, (name, dtype) in enumerate(zip(query.key_names, query.key_types, strict=True)):
+        column = _checked(source, source.column_of(name), duck_columns)
+        casts.append(f"CAST({column} AS {duck_type(dtype)}) AS k{number}")
+    return casts
+
+
+def _value_cast(source: Source, name: str, duck_columns: Mapping[str, str], zone: str | None) -> str:
+    duck, column = duck_columns[name], identifier(name)
+    found = our_type(duck)
+    if found == "naive":
+        if zone is None:
+            raise NaiveTimestamp(table=f"source {source.name!r}", column=name)
+        return f"CAST({column} AS TIMESTAMP) AT TIME ZONE {literal(zone)} AS {value_column(name)}"
+    if not is_known(found):
+        wanted = "one of bool, int, float, string, date, timestamp, decimal, or a list of those"
+        raise WrongColumnType(table=f"source {source.name!r}", column=name, found=duck.lower(), wanted=wanted)
+    return f"CAST({column} AS {duck_type(found)}) AS {value_column(name)}"

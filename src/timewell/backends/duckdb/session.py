@@ -1,0 +1,216 @@
+"""One locked, in-memory DuckDB database that looks at the registered sources.
+
+Rule: after ``__init__`` the database can read only the directories of the sources, and that cannot be changed any
+more: no text that reaches it as SQL (a filter, a source's query, a spine) can open another file.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from timewell.backends.duckdb import relations
+from timewell.backends.duckdb.evaluate import OVERFLOW, answer_sql, counted_sql, probes_sql
+from timewell.backends.duckdb.probes import entities_sql, report_sql
+from timewell.backends.duckdb.rows import RowShape, row_shape
+from timewell.backends.duckdb.sql import OFFSET, identifier, literal, our_type
+from timewell.define.dtypes import decimal_parts
+from timewell.define.source import Source
+from timewell.errors import NaiveTimestamp, SourceUnreadable, TimewellError, UsageError, ValueOverflow
+from timewell.stores.arrow import to_arrow_type
+from timewell.stores.offline import EngineSettings, SourceReport
+from timewell.stores.query import COUNTED, INSTANT, TIME_SUFFIX, GroupQuery, SourceCatalog
+
+
+class DuckSession:
+    """See :class:`timewell.stores.offline.EngineSession`."""
+
+    def __init__(self, catalog: SourceCatalog, settings: EngineSettings) -> None:
+        self._catalog = catalog
+        self._columns: dict[str, dict[str, str]] = {}
+        self._relations: dict[str, str] = {}
+        self._connection = duckdb.connect()
+        _configure(self._connection, settings)
+        relations.attach_databases(self._connection, catalog)
+        _lock(self._connection, relations.directories(catalog))
+
+    def __enter__(self) -> DuckSession:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._connection.close()
+
+    def columns(self, source: Source) -> Mapping[str, str]:
+        """Return the type name of every column of a source."""
+        return {name: our_type(duck) for name, duck in self._duck_columns(source).items()}
+
+    def fingerprint(self, source: Source) -> str:
+        """Return a digest of the files behind a source, those behind a query's sources included."""
+        files = self._files(source)
+        return relations.fingerprint(self._catalog, source, files)
+
+    def evaluate(self, query: GroupQuery, probes: pa.Table, *, state: bool = False) -> pa.Table:
+        """Return the features' values for each probe, in order."""
+        schema = _answer_schema(query, state=state)
+        if probes.num_rows == 0:
+            return schema.empty_table()
+        shape = self._shape(query)
+        self._connection.register("asked", _numbered(query, probes))
+        try:
+            self._run(query, probes_sql(query, "asked"))
+            bounds = self._run(query, "SELECT min(upto), max(upto) FROM probes").fetchone() or (0, 0)
+            self._run(query, counted_sql(query, shape, *bounds))
+            found = self._table(query, answer_sql(query, shape, state=state))
+        finally:
+            self._connection.unregister("asked")
+            self._connection.execute("DROP TABLE IF EXISTS probes; DROP TABLE IF EXISTS counted")
+        return found.cast(schema)
+
+    def entities(self, query: GroupQuery, as_ofs: Sequence[int], *, since_us: int | None = None) -> pa.Table:
+        """Return the probes of every entity that may have a non-empty value at these instants."""
+        shape = self._shape(query)
+        self._connection.register("as_ofs", pa.table({"t": pa.array(as_ofs, pa.int64())}))
+        try:
+            found = self._table(query, entities_sql(query, shape, since_us))
+        finally:
+            self._connection.unregister("as_ofs")
+        return found.rename_columns([*query.key_names, INSTANT])
+
+    def report(self, query: GroupQuery, now_us: int) -> SourceReport:
+        """Count the rows that can never count, or not yet."""
+        source = query.group.source
+        sql = report_sql(
+            query, self._relation(source), self._duck_columns(source), self._catalog.assume_timezone, now_us
+        )
+        counts = self._run(query, sql).fetchone() or (0,) * 7
+        names = SourceReport.__dataclass_fields__
+        return SourceReport(**dict(zip(names, counts, strict=True)))
+
+    def read_spine(self, sql_or_path: str) -> pa.Table:
+        """Run a query over the registered sources."""
+        spine = Source(name="spine", sql=sql_or_path, event_time="unused")
+        relation = relations.relation(self._connection, self._catalog, spine)
+        try:
+            return self._connection.sql(relation).to_arrow_table()
+        except duckdb.Error as problem:
+            raise SourceUnreadable(source="spine", location=sql_or_path, problem=_first_line(problem)) from None
+
+    def _shape(self, query: GroupQuery) -> RowShape:
+        source = query.group.source
+        columns = self._duck_columns(source)
+        shape = row_shape(query, self._relation(source), columns, self._catalog.assume_timezone)
+        self._refuse_naive_text(source, columns)
+        return shape
+
+    def _refuse_naive_text(self, source: Source, columns: Mapping[str, str]) -> None:
+        """Text times carry their zone row by row, so it takes a look at the rows."""
+        if source.timezone or self._catalog.assume_timezone:
+            return
+        for column in (source.event_time, source.arrival_time):
+            if column and columns.get(column) == "VARCHAR":
+                naive = f"NOT regexp_matches({identifier(column)}, {literal(OFFSET)})"
+                found = self._connection.execute(f"FROM ({self._relation(source)}) WHERE {naive} LIMIT 1").fetchone()
+                if found:
+                    raise NaiveTimestamp(table=f"source {source.name!r}", column=column)
+
+    def _relation(self, source: Source) -> str:
+        if source.name not in self._relations:
+            try:
+                self._relations[source.name] = relations.relation(self._connection, self._catalog, source)
+            except duckdb.Error as problem:
+                raise self._unreadable(source, problem) from None
+        return self._relations[source.name]
+
+    def _duck_columns(self, source: Source) -> dict[str, str]:
+        if source.name not in self._columns:
+            relation = self._relation(source)
+            try:
+                described = self._connection.execute(f"DESCRIBE {relation}").fetchall()
+            except duckdb.Error as problem:
+                raise self._unreadable(source, problem) from None
+            self._columns[source.name] = {row[0]: row[1] for row in described}
+        return self._columns[source.name]
+
+    def _unreadable(self, source: Source, problem: duckdb.Error) -> SourceUnreadable:
+        place = relations.file_pattern(self._catalog, source) or source.database or "its query"
+        return SourceUnreadable(source=source.name, location=place, problem=_first_line(problem))
+
+    def _files(self, source: Source) -> list[str]:
+        if place := relations.file_pattern(self._catalog, source):
+            return sorted(glob.glob(place, recursive=True))
+        if file := relations.database_file(self._catalog, source):
+            return [str(path) for path in (file, Path(f"{file}-wal"), Path(f"{file}.wal")) if path.exists()]
+        if source.sql is None:
+            return []
+        behind: Iterable[str] = relations.referenced(source, self._catalog)
+        return sorted({path for name in behind for path in self._files(self._catalog.sources[name])})
+
+    def _run(self, query: GroupQuery, sql: str) -> duckdb.DuckDBPyConnection:
+        try:
+            return self._connection.execute(sql)
+        except duckdb.Error as problem:
+            raise _translated(query, problem) from None
+
+    def _table(self, query: GroupQuery, sql: str) -> pa.Table:
+        try:
+            return self._connection.sql(sql).to_arrow_table()
+        except duckdb.Error as problem:
+            raise _translated(query, problem) from None
+
+
+def _configure(connection: duckdb.DuckDBPyConnection, settings: EngineSettings) -> None:
+    connection.execute("SET TimeZone = 'UTC'; SET python_enable_replacements = false; SET enable_progress_bar = false")
+    if settings.memory_limit:
+        connection.execute(f"SET memory_limit = {literal(settings.memory_limit)}")
+    if settings.threads:
+        connection.execute(f"SET threads = {settings.threads:d}")
+    if settings.temp_directory:
+        connection.execute(f"SET temp_directory = {literal(settings.temp_directory)}")
+
+
+def _lock(connection: duckdb.DuckDBPyConnection, directories: Sequence[str]) -> None:
+    allowed = ", ".join(literal(path) for path in directories)
+    connection.execute(f"SET allowed_directories = [{allowed}]; SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def _numbered(query: GroupQuery, probes: pa.Table) -> pa.Table:
+    columns = {"i": pa.array(range(probes.num_rows), pa.int64())}
+    for number, (name, dtype) in enumerate(zip(query.key_names, query.key_types, strict=True)):
+        columns[f"k{number}"] = probes[name].cast(to_arrow_type(dtype))
+    columns["t"] = probes[INSTANT]
+    return pa.table(columns)
+
+
+def _answer_schema(query: GroupQuery, *, state: bool) -> pa.Schema:
+    fields = []
+    for feature in query.features:
+        fields.append(pa.field(feature.name, to_arrow_type(query.dtypes[feature.name])))
+        if state and feature.is_latest:
+            fields.append(pa.field(feature.name + TIME_SUFFIX, pa.int64()))
+    return pa.schema([*fields, pa.field(COUNTED, pa.bool_())] if state else fields)
+
+
+def _translated(query: GroupQuery, problem: duckdb.Error) -> TimewellError:
+    """Say in our words what DuckDB found wrong while computing."""
+    text = str(problem)
+    if OVERFLOW in text:
+        name = text.split(OVERFLOW, 1)[1].split()[0]
+        return ValueOverflow(feature=name, dtype="int64")
+    if isinstance(problem, duckdb.OutOfRangeException):
+        exact = [feature.name for feature in query.features if decimal_parts(query.dtypes[feature.name])]
+        return ValueOverflow(feature=" or ".join(exact) or query.group.name, dtype="its type")
+    if isinstance(problem, (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.IOException)):
+        source = query.group.source.name
+        return SourceUnreadable(source=source, location=f"group {query.group.name}", problem=_first_line(problem))
+    return UsageError(
+        problem=f"group {query.group.name!r}: {_first_line(problem)}", hint="Check its filter and columns."
+    )
+
+
+def _first_line(problem: duckdb.Error) -> str:
+    return str(problem).split("\n", 1)[0]

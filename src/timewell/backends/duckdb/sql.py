@@ -1,0 +1,126 @@
+"""Quoting, types and the SQL of single columns: the small pieces the templates are put together from.
+
+Rule: every identifier goes through :func:`identifier`, every text through :func:`literal`.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+from timewell.define.dtypes import decimal_parts, element_of
+
+_TYPES = {
+    "BOOLEAN": "bool",
+    "TINYINT": "int64",
+    "SMALLINT": "int64",
+    "INTEGER": "int32",
+    "BIGINT": "int64",
+    "UTINYINT": "int64",
+    "USMALLINT": "int64",
+    "UINTEGER": "int64",
+    "FLOAT": "float32",
+    "DOUBLE": "float64",
+    "VARCHAR": "string",
+    "UUID": "string",
+    "DATE": "date",
+    "TIMESTAMPTZ": "timestamp",
+    "TIMESTAMPTZ_NS": "timestamp",
+    "TIMESTAMP WITH TIME ZONE": "timestamp",
+}
+_SQL = {
+    "bool": "BOOLEAN",
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "float32": "FLOAT",
+    "float64": "DOUBLE",
+    "string": "VARCHAR",
+    "date": "DATE",
+    "timestamp": "TIMESTAMPTZ",
+}
+_DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
+# A time of day followed by an offset: '2026-01-01' alone must not read as an offset of -01.
+OFFSET = r":\d\d(\.\d+)?\s*(Z|[+-]\d\d(:?\d\d)?)$"
+
+
+def identifier(name: str) -> str:
+    """Quote an identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def dotted(name: str) -> str:
+    """Quote each part of a dotted name."""
+    return ".".join(identifier(part) for part in name.split("."))
+
+
+def literal(value: object) -> str:
+    """Write a constant."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, int):
+        return f"({value})" if value < 0 else str(value)
+    if isinstance(value, (float, Decimal)):
+        return (
+            f"CAST('{value}' AS DOUBLE)"
+            if isinstance(value, float)
+            else f"CAST('{value}' AS DECIMAL(38,{_scale(value)}))"
+        )
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _scale(value: Decimal) -> int:
+    exponent = value.as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def our_type(duck: str) -> str:
+    """Return our name for a DuckDB type, ``naive`` for a timestamp without zone, else DuckDB's own name."""
+    if duck.endswith("[]"):
+        return f"list<{our_type(duck[:-2])}>"
+    if found := _DECIMAL.fullmatch(duck):
+        return f"decimal({found[1]},{found[2]})"
+    if duck.startswith("ENUM"):
+        return "string"
+    if duck.startswith("TIMESTAMP") and duck not in _TYPES:
+        return "naive"
+    return _TYPES.get(duck, duck)
+
+
+def duck_type(dtype: str) -> str:
+    """Return DuckDB's name for one of our types."""
+    if element := element_of(dtype):
+        return f"{duck_type(element)}[]"
+    if parts := decimal_parts(dtype):
+        return f"DECIMAL({parts[0]},{parts[1]})"
+    return _SQL[dtype]
+
+
+def instant_us(column: str, duck: str, *, zone: str | None, date_means: str | None) -> str:
+    """Return SQL for a column as microseconds since 1970 UTC; parts below a microsecond are rounded up.
+
+    A row must never become visible before its instant, hence up. ``zone`` reads timestamps that carry none; a
+    local time that happened twice is the later one (DuckDB's own choice, equal to ``local_to_utc_us``).
+    """
+    at_zone = f" AT TIME ZONE {literal(zone)}" if zone else ""
+    if duck == "DATE":
+        shift = " + 86400000000" if date_means == "end" else ""
+        return f"(epoch_us({column}){shift})"
+    if duck.endswith("_NS"):
+        ns = f"epoch_ns({column})" if duck.startswith("TIMESTAMPTZ") else None
+        if ns:
+            return f"({ns} // 1000 + CAST({ns} % 1000 > 0 AS BIGINT))"
+        ns = f"epoch_ns({column})"
+        # The zone's offset is whole microseconds, so the fraction can be rounded before the zone is applied.
+        whole = f"make_timestamp({ns} // 1000 + CAST({ns} % 1000 > 0 AS BIGINT))"
+        return f"epoch_us({whole}{at_zone})"
+    if duck == "VARCHAR":
+        local = f"epoch_us(CAST({column} AS TIMESTAMP){at_zone})" if zone else "NULL"
+        return (
+            f"(CASE WHEN regexp_matches({column}, {literal(OFFSET)})"
+            f" THEN epoch_us(CAST({column} AS TIMESTAMPTZ)) ELSE {local} END)"
+        )
+    if duck.startswith("TIMESTAMPTZ") or duck == "TIMESTAMP WITH TIME ZONE":
+        return f"epoch_us({column})"
+    return f"epoch_us(CAST({column} AS TIMESTAMP){at_zone})"

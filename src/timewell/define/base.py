@@ -1,0 +1,150 @@
+"""What all definitions share: frozen, keyword-only, no unknown fields, mistakes as typed errors with their place."""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Sequence
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
+
+from timewell.errors import DefinitionError, InvalidName, MissingField, TimewellError, UnknownField
+from timewell.types import format_duration, format_instant, parse_duration, parse_instant
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+RESERVED_PREFIX = "__"
+
+
+def check_name(name: str) -> str:
+    """Return a name of ours unchanged, or raise ``InvalidName``."""
+    if not _NAME.fullmatch(name) or name.startswith(RESERVED_PREFIX):
+        raise InvalidName(name=name)
+    return name
+
+
+def check_source_name(name: str) -> str:
+    """Return a source name (up to three names joined by dots) unchanged, or raise ``InvalidName``."""
+    parts = name.split(".")
+    if len(parts) > 3:
+        raise InvalidName(name=name, hint="A source name has at most three parts: catalog.schema.table.")
+    for part in parts:
+        check_name(part)
+    return name
+
+
+def check_version(version: str) -> str:
+    """Return a version label such as ``v1`` unchanged, or raise ``InvalidName``."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,31}", version):
+        raise InvalidName(name=version, hint="A version is a short label such as v1.")
+    return version
+
+
+Name = Annotated[str, AfterValidator(check_name)]
+SourceName = Annotated[str, AfterValidator(check_source_name)]
+Version = Annotated[str, AfterValidator(check_version)]
+_JSON = "json"
+DurationUs = Annotated[
+    int,
+    BeforeValidator(lambda value: parse_duration(value)),
+    PlainSerializer(format_duration, return_type=str),
+]
+InstantUs = Annotated[
+    int,
+    BeforeValidator(lambda value: parse_instant(value)),
+    PlainSerializer(format_instant, return_type=str),
+]
+
+
+class _Checked(type(BaseModel)):  # type: ignore[misc]  # pydantic's metaclass has no public name
+    """Turn pydantic's errors into ours where a person constructs a definition."""
+
+    def __call__(cls, *args: object, **fields: object) -> Any:
+        if args:
+            problem = f"{cls.__name__} takes keyword arguments only"
+            raise DefinitionError(problem=problem, hint=f"Write {cls.__name__}(name=..., ...).")
+        try:
+            return super().__call__(**fields)
+        except ValidationError as error:
+            raise from_pydantic(error, typing.cast("type[BaseModel]", cls)) from None
+
+
+class Definition(BaseModel, metaclass=_Checked):
+    """Base of every definition: inert data, equal by value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, strict=False)
+
+    @classmethod
+    def read(cls, fields: object, *, where: str = "") -> Self:
+        """Make a definition from plain data (a parsed YAML mapping, a dict).
+
+        Raises
+        ------
+        DefinitionError
+            With the place (``where`` and the path below it) and a near name where one exists.
+        """
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            problem = from_pydantic(error, cls)
+            raise (problem.located(where) if where else problem) from None
+
+    def dump(self) -> dict[str, Any]:
+        """Return plain JSON-able data that :meth:`read` turns back into an equal definition."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+def from_pydantic(error: ValidationError, model: type[BaseModel]) -> TimewellError:
+    """Return our error for the first thing pydantic found wrong."""
+    found = error.errors(include_url=False)
+    first = next((problem for problem in found if problem["type"] == "extra_forbidden"), found[0])
+    path = [part for part in first["loc"] if not _is_tag(part)]
+    where = _written(path[:-1])
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, TimewellError):
+        return cause.located(_written(path)) if path else cause
+    if first["type"] == "extra_forbidden":
+        known = sorted(_model_at(model, path[:-1]).model_fields)
+        return UnknownField(asked=str(path[-1]), known=known, where=where or model.__name__)
+    if first["type"] == "missing":
+        return MissingField(field=str(path[-1]), where=where or model.__name__)
+    problem = first["msg"].rstrip(".")
+    if first["type"] in {"literal_error", "union_tag_invalid"}:
+        expected = str(first["ctx"].get("expected") or first["ctx"].get("expected_tags"))
+        asked = str(first["ctx"].get("tag") or first["input"])
+        known = re.findall(r"'(\w+)'", expected)
+        return DefinitionError(
+            problem=f"{asked!r} is none of {', '.join(known)}.", where=_written(path), asked=asked, known=known
+        )
+    if not isinstance(first["input"], (dict, BaseModel)):
+        problem += f" (found {first['input']!r})"
+    return DefinitionError(problem=f"{problem}.", where=_written(path) or model.__name__)
+
+
+def _is_tag(part: object) -> bool:
+    """Pydantic puts the name of the union's branch into the path; a person did not write it."""
+    return isinstance(part, str) and (part.startswith(("function-", "tagged-")) or not _NAME.fullmatch(part.lower()))
+
+
+def _written(path: Sequence[object]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else str(part))
+    return text
+
+
+def _model_at(model: type[BaseModel], path: Sequence[object]) -> type[BaseModel]:
+    """Walk down the fields' types to the model that a path ends in."""
+    for part in path:
+        if not isinstance(part, str) or part not in model.model_fields:
+            continue
+        below = _models_in(model.model_fields[part].annotation)
+        if len(below) == 1:
+            model = below[0]
+    return model
+
+
+def _models_in(annotation: object) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for argument in typing.get_args(annotation) for found in _models_in(argument)]

@@ -1,0 +1,196 @@
+"""The one canonical form of a group: defaults applied, durations in microseconds, references resolved.
+
+Rule: everything that can change a training cell, and nothing else, goes into ``content_hash``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from timewell.define.aggregation import ZERO_WHEN_EMPTY, AggregationType
+from timewell.define.entity import Entity
+from timewell.define.feature import Accuracy, Feature, FeatureGroup, Tier
+from timewell.define.source import Source
+from timewell.define.tests import FeatureTest
+from timewell.errors import MissingTtl, TtlTooShort
+from timewell.types import format_duration
+
+SEMANTIC_SOURCE_FIELDS = (
+    "name", "kind", "sql", "event_time", "arrival_time", "sequence", "unique_on", "timezone", "date_means",
+    "closed_side", "arrival_trusted_from",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledFeature:
+    """A feature with its group's defaults applied; durations in microseconds."""
+
+    name: str
+    type: AggregationType
+    column: str | None
+    window_us: int | None
+    n: int | None
+    empty: Any
+    ttl_us: int | None
+    sla_us: int | None
+    online: bool
+    tier: Tier
+    owner: str | None
+    description: str
+    tags: tuple[str, ...]
+    tests: tuple[FeatureTest, ...]
+    budget_us: Mapping[str, int]
+
+    @property
+    def is_latest(self) -> bool:
+        """Whether the value is one row's, with that row's event time as value time."""
+        return self.type == "latest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledGroup:
+    """A feature group ready for planning.
+
+    Attributes
+    ----------
+    content_hash
+        Hex digest of the meaning: equal for equal meanings however they were written down.
+    """
+
+    name: str
+    version: str
+    entity: Entity
+    source: Source
+    filter: str | None
+    accuracy: Accuracy
+    every_us: int | None
+    available_after_us: int
+    features: tuple[CompiledFeature, ...]
+    owner: str | None
+    content_hash: str
+
+    @property
+    def ref(self) -> str:
+        """``group@version``."""
+        return f"{self.name}@{self.version}"
+
+    def feature(self, name: str) -> CompiledFeature:
+        """Return the feature of that name; ``KeyError`` if the group has none."""
+        for feature in self.features:
+            if feature.name == name:
+                return feature
+        raise KeyError(name)
+
+    @property
+    def online_features(self) -> tuple[CompiledFeature, ...]:
+        """The features that are materialized online, in declared order."""
+        return tuple(feature for feature in self.features if feature.online)
+
+    @property
+    def lookback_us(self) -> int:
+        """How far before an instant a row can lie and still be in a window; 0 without windows."""
+        return max((feature.window_us or 0 for feature in self.features), default=0)
+
+
+def compile_group(group: FeatureGroup, *, source: Source, entity: Entity | None = None) -> CompiledGroup:
+    """Apply defaults and check what only the whole can show.
+
+    Raises
+    ------
+    MissingTtl, TtlTooShort
+        An online feature without ttl; a ttl that ends before the next build exists.
+    """
+    described = entity or Entity(name=group.entity)
+    features = tuple(_compile_feature(feature, group) for feature in group.features)
+    return CompiledGroup(
+        name=group.name,
+        version=group.version,
+        entity=described,
+        source=source,
+        filter=group.filter.strip() if group.filter else None,
+        accuracy=group.accuracy,
+        every_us=group.every,
+        available_after_us=group.available_after or 0,
+        features=features,
+        owner=group.owner,
+        content_hash=_digest(semantics(group, features, source, described)),
+    )
+
+
+def _compile_feature(feature: Feature, group: FeatureGroup) -> CompiledFeature:
+    def chosen(field: str) -> Any:
+        own = getattr(feature, field)
+        return own if own is not None and own not in ("", ()) else getattr(group, field)
+
+    ttl_us, online = chosen("ttl"), bool(chosen("online"))
+    if online and ttl_us is None:
+        raise MissingTtl(feature=feature.name)
+    cadence_us = (group.every or 0) + (group.available_after or 0)
+    if ttl_us is not None and group.every is not None and ttl_us <= cadence_us:
+        raise TtlTooShort(feature=feature.name, ttl=format_duration(ttl_us), cadence=format_duration(cadence_us))
+    aggregation, budget = feature.aggregation, chosen("latency_budget")
+    zero = 0 if aggregation.type in ZERO_WHEN_EMPTY else None
+    return CompiledFeature(
+        name=feature.name,
+        type=aggregation.type,
+        column=aggregation.column,
+        window_us=aggregation.window,
+        n=aggregation.n,
+        empty=feature.empty if "empty" in feature.model_fields_set else zero,
+        ttl_us=ttl_us,
+        sla_us=chosen("freshness_sla"),
+        online=online,
+        tier=chosen("tier") or "warm",
+        owner=chosen("owner"),
+        description=chosen("description"),
+        tags=tuple(dict.fromkeys((*group.tags, *feature.tags))),
+        tests=tuple(chosen("tests") or ()),
+        budget_us={} if budget is None else {key: value for key, value in dict(budget).items() if value is not None},
+    )
+
+
+def semantics(
+    group: FeatureGroup, features: tuple[CompiledFeature, ...], source: Source, entity: Entity
+) -> dict[str, Any]:
+    """Return what the content hash covers, as plain data (also used to say *what* changed)."""
+    return {
+        "entity": [entity.name, *entity.key_names],
+        "source": {name: getattr(source, name) for name in SEMANTIC_SOURCE_FIELDS}
+        | {"keys": {key: source.column_of(key) for key in entity.key_names}},
+        "filter": group.filter.strip() if group.filter else None,
+        "accuracy": group.accuracy,
+        "every": group.every,
+        "available_after": group.available_after or 0,
+        "features": {
+            feature.name: {
+                "type": feature.type,
+                "column": feature.column,
+                "window": feature.window_us,
+                "n": feature.n,
+                "empty": feature.empty,
+                "ttl": feature.ttl_us,
+            }
+            for feature in sorted(features, key=lambda feature: feature.name)
+        },
+    }
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def changed_fields(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Name what differs between two semantics, as dotted paths in order."""
+    changed: list[str] = []
+    for name in sorted({*old, *new}):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            changed += changed_fields(before, after, f"{prefix}{name}.")
+        elif json.dumps(before, default=str) != json.dumps(after, default=str):
+            changed.append(f"{prefix}{name}")
+    return changed

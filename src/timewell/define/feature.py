@@ -1,0 +1,155 @@
+"""A feature, the group it lives in, and services that name several."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from timewell.define.aggregation import Aggregation
+from timewell.define.base import Definition, DurationUs, Name, SourceName, Version
+from timewell.define.tests import FeatureTest
+from timewell.errors import DefinitionError, DuplicateFeature, MissingField
+
+Accuracy = Literal["exact", "snapshot"]
+Tier = Literal["hot", "warm", "cold"]
+GROUP_ONLY = ("entity", "source", "version", "filter", "every", "accuracy", "available_after")
+
+
+class LatencyBudget(Definition):
+    """How long an online read may take, per quantile."""
+
+    p50: DurationUs | None = None
+    p95: DurationUs | None = None
+    p99: DurationUs | None = None
+
+
+class _Defaults(Definition):
+    """Fields that a group sets for all its features and a feature may override."""
+
+    owner: str | None = None
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    ttl: DurationUs | None = None
+    freshness_sla: DurationUs | None = None
+    online: bool | None = None
+    tier: Tier | None = None
+    tests: tuple[FeatureTest, ...] | None = None
+    latency_budget: LatencyBudget | None = None
+
+    @field_validator("tags", mode="before")
+    @classmethod
+    def _one_tag(cls, tags: object) -> object:
+        return (tags,) if isinstance(tags, str) else tags
+
+
+class Feature(_Defaults):
+    """One value per entity.
+
+    Inside a group, ``entity`` to ``available_after`` belong to the group. A feature registered alone carries them
+    itself and becomes a group of one under its own name.
+
+    Parameters
+    ----------
+    name
+        Unique in the project.
+    aggregation
+        Such as ``tw.sum("amount", window="7d")``.
+    empty
+        Value where no row counts, instead of the aggregate's own (0 for count, count_distinct and sum, else null).
+
+    Examples
+    --------
+    >>> import timewell as tw
+    >>> tw.Feature(name="txn_count_7d", aggregation=tw.count(window="7d")).name
+    'txn_count_7d'
+    """
+
+    name: Name
+    aggregation: Aggregation
+    empty: Any = None
+    entity: Name | None = None
+    source: SourceName | None = None
+    version: Version | None = None
+    filter: str | None = None
+    every: DurationUs | None = None
+    accuracy: Accuracy | None = None
+    available_after: DurationUs | None = None
+
+    def alone(self) -> FeatureGroup:
+        """Return the group of one that this feature makes when registered alone."""
+        for field in ("entity", "source"):
+            if getattr(self, field) is None:
+                raise MissingField(field=field, where=self.name)
+        given = {field: getattr(self, field) for field in self.model_fields_set}
+        inner = Feature.model_construct(
+            **{field: given.pop(field) for field in ("aggregation", "empty") if field in given}, name=self.name
+        )
+        shared = {field: value for field, value in given.items() if value is not None}
+        return FeatureGroup.model_construct(**shared, features=(inner,))
+
+
+class FeatureGroup(_Defaults):
+    """The versioned, owned, materialized unit: one entity, one source, one filter, several features.
+
+    Parameters
+    ----------
+    entity
+        Name of an entity; an undeclared one has a single join key of its name.
+    source
+        Name of a registered source.
+    features
+        At least one :class:`Feature`.
+    filter
+        SQL condition on the source's rows; null counts as false.
+    accuracy
+        ``exact``: the value at the instant asked for. ``snapshot``: the exact value at the last build before it,
+        ``floor(t - available_after, every)``.
+    every, available_after
+        The grid of builds and how long after its instant a build is there; only with ``accuracy: snapshot``
+        does it change a value.
+    version
+        Label of this meaning; a change of meaning needs another.
+    """
+
+    name: Name
+    entity: Name
+    source: SourceName
+    features: tuple[Feature, ...]
+    version: Version = "v1"
+    filter: str | None = None
+    every: DurationUs | None = None
+    accuracy: Accuracy = "exact"
+    available_after: DurationUs | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if not self.features:
+            raise DefinitionError(problem=f"group {self.name!r} has no features.")
+        if self.accuracy == "snapshot" and self.every is None:
+            raise DefinitionError(problem="accuracy: snapshot needs every, such as every: 1d.")
+        seen: set[str] = set()
+        for feature in self.features:
+            if feature.name in seen:
+                raise DuplicateFeature(feature=feature.name, group=self.name)
+            seen.add(feature.name)
+            if stray := [field for field in GROUP_ONLY if getattr(feature, field) is not None]:
+                raise DefinitionError(problem=f"feature {feature.name!r}: {', '.join(stray)} belongs to the group.")
+        return self
+
+
+class FeatureService(Definition):
+    """A named, versioned list of features that one model uses.
+
+    Parameters
+    ----------
+    features
+        References ``[group:]name[@version]``; bare names are resolved to versions when the service is registered.
+    """
+
+    name: Name
+    version: Version = "v1"
+    features: tuple[str, ...] = Field(min_length=1)
+    owner: str | None = None
+    description: str = ""
+    tags: tuple[str, ...] = ()

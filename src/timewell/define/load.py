@@ -1,0 +1,141 @@
+"""Read definitions: dicts, YAML files and Python files of a folder, all into the same models."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter
+
+from timewell.define.base import Definition
+from timewell.define.entity import Entity
+from timewell.define.feature import Feature, FeatureGroup, FeatureService
+from timewell.define.source import Source
+from timewell.errors import DefinitionError, TimewellError
+
+AnyDefinition = Entity | Source | FeatureGroup | FeatureService
+
+
+class DefinitionFile(Definition):
+    """A YAML file of definitions; every list may be left out."""
+
+    entities: tuple[Entity, ...] = ()
+    sources: tuple[Source, ...] = ()
+    groups: tuple[FeatureGroup, ...] = ()
+    features: tuple[Feature, ...] = ()
+    services: tuple[FeatureService, ...] = ()
+
+
+@dataclass(slots=True)
+class Loaded:
+    """The definitions of a folder, each with the file it stands in."""
+
+    entities: list[tuple[str, Entity]] = field(default_factory=list)
+    sources: list[tuple[str, Source]] = field(default_factory=list)
+    groups: list[tuple[str, FeatureGroup]] = field(default_factory=list)
+    services: list[tuple[str, FeatureService]] = field(default_factory=list)
+
+    def add(self, found: object, where: str) -> None:
+        """Put one definition in its list; a lone feature becomes its group of one."""
+        if isinstance(found, Entity):
+            self.entities.append((where, found))
+        elif isinstance(found, Source):
+            self.sources.append((where, found))
+        elif isinstance(found, FeatureService):
+            self.services.append((where, found))
+        elif isinstance(found, FeatureGroup):
+            self.groups.append((where, found))
+        elif isinstance(found, Feature):
+            self.groups.append((where, found.alone()))
+
+    def __len__(self) -> int:
+        return len(self.entities) + len(self.sources) + len(self.groups) + len(self.services)
+
+
+def read_group(definition: object) -> FeatureGroup:
+    """Make a group of a group, a lone feature, or a dict of either.
+
+    Raises
+    ------
+    DefinitionError
+        With the place of the mistake and a near name.
+    """
+    if isinstance(definition, FeatureGroup):
+        return definition
+    if isinstance(definition, Feature):
+        return definition.alone()
+    if isinstance(definition, Mapping):
+        where = str(definition.get("name", ""))
+        if "features" in definition:
+            return FeatureGroup.read(dict(definition), where=where)
+        return Feature.read(dict(definition), where=where).alone()
+    raise DefinitionError(
+        problem=f"a {type(definition).__name__} is no feature definition.",
+        hint="Give a dict, a tw.Feature or a tw.FeatureGroup.",
+    )
+
+
+def load_folder(folder: Path) -> Loaded:
+    """Read every ``.yaml``, ``.yml`` and ``.py`` file below a folder, in the order of their names.
+
+    Python files are run: they are part of the deployment, never of the registry.
+    """
+    loaded = Loaded()
+    for path in sorted(folder.rglob("*")):
+        if path.name.startswith(("_", ".")) or not path.is_file():
+            continue
+        where = str(path.relative_to(folder))
+        if path.suffix in {".yaml", ".yml"}:
+            _load_yaml(path, where, loaded)
+        elif path.suffix == ".py":
+            for found in _load_python(path, where):
+                loaded.add(found, where)
+    return loaded
+
+
+def _load_yaml(path: Path, where: str, loaded: Loaded) -> None:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        raise DefinitionError(problem=f"not valid YAML: {problem}", where=where) from None
+    if content is None:
+        return
+    if not isinstance(content, dict):
+        raise DefinitionError(
+            problem="the file must hold entities:, sources:, groups:, features: or services:.", where=where
+        )
+    file = DefinitionFile.read(content, where=where)
+    for name in DefinitionFile.model_fields:
+        for found in getattr(file, name):
+            loaded.add(found, where)
+
+
+def _load_python(path: Path, where: str) -> Iterator[object]:
+    name = f"timewell_definitions.{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise DefinitionError(problem="the file cannot be imported.", where=where)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except TimewellError as error:
+        raise error.located(where) from None
+    except Exception as error:  # a definitions file may fail in any way; the place is what helps
+        raise DefinitionError(problem=f"{type(error).__name__}: {error}", where=where) from error
+    finally:
+        sys.modules.pop(name, None)
+    for value in vars(module).values():
+        if isinstance(value, (Entity, Source, FeatureGroup, FeatureService, Feature)):
+            yield value
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a YAML definitions file."""
+    schema = TypeAdapter(DefinitionFile).json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Timewell definitions", **schema}

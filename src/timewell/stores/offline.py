@@ -1,0 +1,97 @@
+"""The contract of an offline engine: it reads sources and evaluates groups at instants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from timewell.define.source import Source
+from timewell.stores.query import GroupQuery, SourceCatalog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """How much of the machine an engine may use."""
+
+    memory_limit: str | None = None
+    threads: int | None = None
+    temp_directory: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceReport:
+    """What a source's rows look like before any feature is computed (counts of rows)."""
+
+    rows: int
+    null_event_time: int
+    null_arrival_time: int
+    null_keys: int
+    filtered_out: int
+    filtered_by_null: int
+    in_future: int
+
+
+class EngineSession(Protocol):
+    """One look at the sources: everything asked of a session reads each source as it is opened once.
+
+    Use it as a context manager; closing it frees what it holds.
+    """
+
+    def columns(self, source: Source) -> Mapping[str, str]:
+        """Return the type name of every column of a source (Arrow's own name for types we do not take).
+
+        Raises ``SourceUnreadable`` with the place.
+        """
+        ...
+
+    def fingerprint(self, source: Source) -> str:
+        """Return a digest that changes whenever the source's rows may have changed."""
+        ...
+
+    def evaluate(self, query: GroupQuery, probes: pa.Table, *, state: bool = False) -> pa.Table:
+        """Return the features' values for each probe, in the probes' order.
+
+        Parameters
+        ----------
+        query
+            What to compute.
+        probes
+            The key columns (entity's order and names) and ``__t`` (int64 microseconds), any number of rows.
+        state
+            Also return what serving needs: ``<feature>__time`` (event time of the row a ``latest`` value came from,
+            int64 microseconds), values *before* the TTL is applied, and ``__counted`` (whether any feature had a
+            row that counts).
+        """
+        ...
+
+    def entities(self, query: GroupQuery, as_ofs: Sequence[int], *, since_us: int | None = None) -> pa.Table:
+        """Return the probes of every entity that may have a non-empty value at these instants.
+
+        ``since_us`` bounds the read to rows at or after it; the caller has made sure that windows stay complete.
+        """
+        ...
+
+    def report(self, query: GroupQuery, now_us: int) -> SourceReport:
+        """Count the rows of the group's source that can never count, or not yet."""
+        ...
+
+    def read_spine(self, sql_or_path: str) -> pa.Table:
+        """Read a spine from a file or from SQL over the registered sources."""
+        ...
+
+    def __enter__(self) -> EngineSession: ...
+
+    def __exit__(self, *problem: object) -> None: ...
+
+
+class OfflineEngine(Protocol):
+    """Opens sessions; holds no rows itself."""
+
+    name: str
+
+    def session(self, catalog: SourceCatalog, settings: EngineSettings | None = None) -> EngineSession:
+        """Open a look at the registered sources."""
+        ...

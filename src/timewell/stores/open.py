@@ -1,0 +1,33 @@
+"""Load a back end by name, through its entry point, so that no core package names a library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any
+
+from timewell.errors import ConfigError, MissingExtra
+
+GROUP = "timewell.backends"
+
+
+def open_backend(name: str, /, **settings: Any) -> Any:
+    """Return the back end registered under a name, opened with its settings.
+
+    Raises
+    ------
+    ConfigError
+        No back end has this name.
+    MissingExtra
+        Its package is not installed.
+    """
+    found = [entry for entry in entry_points(group=GROUP) if entry.name == name]
+    if not found:
+        known = sorted(entry.name for entry in entry_points(group=GROUP))
+        problem = f"there is no back end called {name!r}; installed: {', '.join(known)}"
+        raise ConfigError(file="timewell.toml", problem=problem)
+    try:
+        opener: Callable[..., Any] = found[0].load()
+    except ModuleNotFoundError as missing:
+        raise MissingExtra(what=f"the {name} back end", package=missing.name, extra=name) from None
+    return opener(**settings)
