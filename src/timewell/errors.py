@@ -189,14 +189,6 @@ class VersionConflict(DefinitionError):
     fix = "A version is immutable: write the next one with `timewell apply --bump`, or restore the definition."
 
 
-class SourceInUse(DefinitionError):
-    """A source's meaning changed while registered groups depend on it."""
-
-    code = "source_in_use"
-    template = "source {source!r} changed in meaning ({changed}) while {groups} read it under their present version."
-    fix = "Bump the version of these groups in the same apply (`timewell apply --bump`), or give the source a new name."
-
-
 class TestsFailed(TimewellError):
     """The tests of a feature do not hold."""
 
@@ -460,3 +452,11 @@ class StateUnwritable(TimewellError):
     code = "state_unwritable"
     template = "{what} cannot be written: {problem}."
     fix = "Free space on that disk, or mend its permissions, then run the command again; what was live stays live."
+
+
+class BuildMissing(TimewellError):
+    """An online build that should be refreshed is not in the store."""
+
+    code = "build_missing"
+    template = "the online store has no build {build!r}: it was never written, or the store was emptied."
+    fix = "Run `timewell materialize online`: it writes the whole build anew."

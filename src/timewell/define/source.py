@@ -26,6 +26,8 @@ class Source(Definition):
     path, table, sql, frame
         Exactly one: a Parquet, CSV or JSON file or glob; a table in ``database``; a query over other sources;
         or an Arrow-compatible frame (kept as Parquet beside the project's state when registered).
+    frame_digest
+        Set by registering a frame: names the file its rows are kept in.
     database
         With ``table``: a DuckDB or SQLite file, or a ``postgresql://`` URL.
     event_time
@@ -62,6 +64,7 @@ class Source(Definition):
     database: str | None = None
     sql: str | None = None
     frame: Any = Field(default=None, exclude=True, repr=False)
+    frame_digest: str | None = None
     event_time: str
     arrival_time: str | None = None
     sequence: str | None = None
@@ -92,7 +95,7 @@ class Source(Definition):
     @model_validator(mode="after")
     def _one_location(self) -> Self:
         given = [name for name in ("path", "table", "sql") if getattr(self, name)]
-        given += ["frame"] if self.frame is not None else []
+        given += ["frame"] if self.frame is not None or self.frame_digest else []
         if len(given) != 1:
             found = " and ".join(given) or "none of them"
             raise DefinitionError(problem=f"a source has exactly one of path, table, sql, frame; found {found}.")

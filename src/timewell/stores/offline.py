@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import pyarrow as pa
 
@@ -47,6 +47,13 @@ class EngineSession(Protocol):
         """
         ...
 
+    def check(self, query: GroupQuery) -> Mapping[str, str]:
+        """Bind a query without running it; returns the type of each source column that it reads.
+
+        Raises ``MissingColumn``, ``WrongColumnType``, ``NaiveTimestamp`` or ``AmbiguousDate`` naming the column.
+        """
+        ...
+
     def fingerprint(self, source: Source) -> str:
         """Return a digest that changes whenever the source's rows may have changed."""
         ...
@@ -62,8 +69,8 @@ class EngineSession(Protocol):
             The key columns (entity's order and names) and ``__t`` (int64 microseconds), any number of rows.
         state
             Also return what serving needs: ``<feature>__time`` (event time of the row a ``latest`` value came from,
-            int64 microseconds), values *before* the TTL is applied, and ``__counted`` (whether any feature had a
-            row that counts).
+            int64 microseconds), values *before* the TTL is applied, and ``__in_window`` (whether any window had an
+            input).
         """
         ...
 
@@ -82,7 +89,7 @@ class EngineSession(Protocol):
         """Read a spine from a file or from SQL over the registered sources."""
         ...
 
-    def __enter__(self) -> EngineSession: ...
+    def __enter__(self) -> Self: ...
 
     def __exit__(self, *problem: object) -> None: ...
 

@@ -13,7 +13,7 @@ from timewell.define.source import Source
 AsOf = Literal["known", "happened"]
 INSTANT = "__t"
 TIME_SUFFIX = "__time"
-COUNTED = "__counted"
+IN_WINDOW = "__in_window"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

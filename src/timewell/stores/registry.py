@@ -175,9 +175,12 @@ class Registry(Protocol):
     def put(self, records: Sequence[DefinitionRecord], *, actor: str, at_us: int) -> list[PutOutcome]:
         """Register definitions, all or none.
 
-        A body equal to the current one is ``unchanged`` (and writes nothing). A group or service whose version
-        exists with another ``content_hash`` raises ``VersionConflict``; the same hash with another body is a new
-        revision (``metadata``). The first version of a group becomes live and moves the epoch; later ones do not.
+        A group or service whose version exists with another ``content_hash`` raises ``VersionConflict``, whose fact
+        ``changed`` is ``resolved["changed"]`` if the caller found it out, else the names of the fields that differ.
+        A body equal to the current one is ``unchanged`` (and writes nothing, whatever ``resolved`` says); the same
+        hash with another body is a new revision (``metadata``). Entities and sources have no versions: another hash
+        is a new revision too (``new_version``). The first version of a group becomes live and moves the epoch; later
+        ones do not. A feature name belongs to one group for good: also after that group's newer versions drop it.
 
         Raises
         ------
@@ -202,13 +205,20 @@ class Registry(Protocol):
     ) -> int:
         """Swap in the partitions of one version's table: new snapshot, ledger, epoch, audit row, in one transaction.
 
-        A partition replaces the live one with the same ``[start_us, end_us)``; all others are carried over. Nothing
-        is written when every file's content and every interval equals what is live already.
+        A partition replaces the live one with the same ``[start_us, end_us)``; all others are carried over. A file
+        whose rows and ``content_digest`` equal the live one's is left out: the live one stays. Nothing is written
+        when every file's content and every interval equals what is live already. Lines of the ledger replace those
+        of the same version, store and bounds; where only they changed, snapshot and epoch stay as they are.
 
         Returns
         -------
         int
-            Id of the snapshot that is live afterwards.
+            Id of the snapshot that is live afterwards; 0 while the version has no files.
+
+        Raises
+        ------
+        UnknownGroup, InvalidRequest, StateBusy
+            ``InvalidRequest``: the parts are of several versions, or there are none.
         """
         ...
 
@@ -224,6 +234,11 @@ class Registry(Protocol):
         """Point (group, version) at an online build and move the epoch; returns the new epoch.
 
         Naming the build that is pointed at already only updates its figures and leaves the epoch alone.
+
+        Raises
+        ------
+        UnknownGroup, Superseded, StateBusy
+            ``Superseded``: newer figures (``as_of_us``, ``refresh_seq``) of this build are there already.
         """
         ...
 
@@ -272,9 +287,21 @@ class RegistryState(Protocol):
         ...
 
     def upgrade(self, backup_to: Path) -> tuple[str, str]:
-        """Back up, then migrate to this program's format; returns the formats (from, to)."""
+        """Back up, then migrate to this program's format; returns the formats (from, to).
+
+        Equal formats mean that there was nothing to do, and that no backup was made.
+        """
         ...
 
     def backup(self, to: Path) -> None:
         """Write a consistent copy while others may be writing."""
+        ...
+
+
+class RegistryBackend(Registry, Protocol):
+    """What a registry back end opens: both contracts in one object."""
+
+    @property
+    def state(self) -> RegistryState:
+        """The registry as a whole."""
         ...

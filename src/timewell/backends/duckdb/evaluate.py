@@ -10,7 +10,7 @@ from timewell.backends.duckdb.rows import NEVER, RowShape, value_column
 from timewell.backends.duckdb.sql import duck_type, identifier, literal
 from timewell.define.compiled import CompiledFeature
 from timewell.define.dtypes import is_float, is_integer
-from timewell.stores.query import COUNTED, TIME_SUFFIX, GroupQuery
+from timewell.stores.query import IN_WINDOW, TIME_SUFFIX, GroupQuery
 
 OVERFLOW = "timewell overflow: "
 
@@ -127,9 +127,8 @@ def answer_sql(query: GroupQuery, shape: RowShape, *, state: bool) -> str:
         if state and feature.is_latest:
             values.append(f"l.latest_ev AS {identifier(feature.name + TIME_SUFFIX)}")
     if state:
-        found = ["l.latest_ev IS NOT NULL"] if query.has_latest else []
-        found += [f"coalesce(w.n{at}, 0) > 0" for at, feature in enumerate(query.features) if not feature.is_latest]
-        values.append(f"({' OR '.join(found)}) AS {identifier(COUNTED)}")
+        found = [f"coalesce(w.n{at}, 0) > 0" for at, feature in enumerate(query.features) if not feature.is_latest]
+        values.append(f"({' OR '.join(found) or 'FALSE'}) AS {identifier(IN_WINDOW)}")
     return ANSWER.format(values=", ".join(values), joins=joins)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 import duckdb
 import pyarrow as pa
@@ -23,7 +24,7 @@ from timewell.define.source import Source
 from timewell.errors import NaiveTimestamp, SourceUnreadable, TimewellError, UsageError, ValueOverflow
 from timewell.stores.arrow import to_arrow_type
 from timewell.stores.offline import EngineSettings, SourceReport
-from timewell.stores.query import COUNTED, INSTANT, TIME_SUFFIX, GroupQuery, SourceCatalog
+from timewell.stores.query import IN_WINDOW, INSTANT, TIME_SUFFIX, GroupQuery, SourceCatalog
 
 
 class DuckSession:
@@ -38,7 +39,7 @@ class DuckSession:
         relations.attach_databases(self._connection, catalog)
         _lock(self._connection, relations.directories(catalog))
 
-    def __enter__(self) -> DuckSession:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *problem: object) -> None:
@@ -47,6 +48,16 @@ class DuckSession:
     def columns(self, source: Source) -> Mapping[str, str]:
         """Return the type name of every column of a source."""
         return {name: our_type(duck) for name, duck in self._duck_columns(source).items()}
+
+    def check(self, query: GroupQuery) -> Mapping[str, str]:
+        """Bind a query without running it; returns the types of the columns it reads, keys and times included."""
+        source = query.group.source
+        shape = self._shape(query)
+        self._run(query, f"DESCRIBE {shape.sql}")
+        known = self.columns(source)
+        names = {*shape.columns, source.event_time, *map(source.column_of, query.key_names)}
+        names |= {column for column in (source.arrival_time, source.sequence, *source.unique_on) if column}
+        return {name: known[name] for name in sorted(names)}
 
     def fingerprint(self, source: Source) -> str:
         """Return a digest of the files behind a source, those behind a query's sources included."""
@@ -192,7 +203,7 @@ def _answer_schema(query: GroupQuery, *, state: bool) -> pa.Schema:
         fields.append(pa.field(feature.name, to_arrow_type(query.dtypes[feature.name])))
         if state and feature.is_latest:
             fields.append(pa.field(feature.name + TIME_SUFFIX, pa.int64()))
-    return pa.schema([*fields, pa.field(COUNTED, pa.bool_())] if state else fields)
+    return pa.schema([*fields, pa.field(IN_WINDOW, pa.bool_())] if state else fields)
 
 
 def _translated(query: GroupQuery, problem: duckdb.Error) -> TimewellError:

@@ -1,0 +1,36 @@
+"""Partitions: which days (or steps) a range covers, and what each holds."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from timewell.build.snapshot import SnapshotRequest, snapshot
+from timewell.catalog.lookup import RegisteredGroup
+from timewell.stores.offline import EngineSession
+from timewell.stores.query import INSTANT
+from timewell.types import DAY_US, Interval
+
+
+def partitions(group: RegisteredGroup, wanted: Interval) -> list[Interval]:
+    """Return the partitions that a range touches: UTC days, or steps of the group's ``every``.
+
+    Partition D holds the exact value at the end of D.
+    """
+    step = group.compiled.every_us or DAY_US
+    first = wanted.start_us // step * step
+    return [Interval(start, start + step) for start in range(first, wanted.end_us, step)]
+
+
+def compute(session: EngineSession, group: RegisteredGroup, wanted: list[Interval]) -> list[tuple[Interval, pa.Table]]:
+    """Return the rows of some partitions: one per entity with a non-empty value, sorted by key."""
+    request = SnapshotRequest(
+        group=group, features=group.compiled.features, as_ofs=[partition.end_us for partition in wanted]
+    )
+    rows = snapshot(session, request)
+    found = []
+    for partition in wanted:
+        mine = rows.filter(pc.equal(rows[INSTANT], partition.end_us)).drop_columns([INSTANT])
+        stamp = pa.array([partition.end_us] * mine.num_rows, pa.timestamp("us", tz="UTC"))
+        found.append((partition, mine.append_column("as_of", stamp)))
+    return found

@@ -1,0 +1,167 @@
+"""The tests of a feature (``tests:`` in its definition), run against its values or against worked examples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from timewell.build.snapshot import SnapshotRequest, snapshot
+from timewell.catalog.lookup import RegisteredGroup
+from timewell.define.compiled import CompiledFeature
+from timewell.define.source import Source
+from timewell.define.tests import ExampleTest, FeatureTest, NullRateTest, RangeTest, UniqueTest
+from timewell.errors import DefinitionError, MissingKey
+from timewell.stores.arrow import to_arrow_type
+from timewell.stores.offline import EngineSession, OfflineEngine
+from timewell.stores.query import INSTANT, SourceCatalog
+from timewell.types import format_instant, parse_instant
+
+_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestOutcome:
+    """How one test of one feature went.
+
+    Attributes
+    ----------
+    detail
+        What was found, with the number that decided.
+    """
+
+    __test__ = False  # not a pytest class
+
+    group: str
+    feature: str
+    test: str
+    passed: bool
+    detail: str
+
+
+def run_checks(
+    engine: OfflineEngine, session: EngineSession, group: RegisteredGroup, *, now_us: int
+) -> list[TestOutcome]:
+    """Run every test of a group's features: examples on their own rows, the others on the values at ``now``."""
+    tested = [feature for feature in group.compiled.features if feature.tests]
+    on_values = [feature for feature in tested if any(not isinstance(test, ExampleTest) for test in feature.tests)]
+    values: pa.Table | None = None
+    if on_values:
+        values = snapshot(session, SnapshotRequest(group=group, features=on_values, as_ofs=[now_us]))
+    outcomes = []
+    for feature in tested:
+        for test in feature.tests:
+            if isinstance(test, ExampleTest):
+                passed, detail = _example(engine, group, feature, test)
+            else:
+                passed, detail = _on_values(
+                    test, values[feature.name] if values is not None else pa.chunked_array([[]])
+                )
+            name, owner = test.type, group.compiled.name
+            outcomes.append(TestOutcome(group=owner, feature=feature.name, test=name, passed=passed, detail=detail))
+    return outcomes
+
+
+def _on_values(test: FeatureTest, column: pa.ChunkedArray) -> tuple[bool, str]:
+    if isinstance(test, RangeTest):
+        return _in_range(test, column)
+    if isinstance(test, NullRateTest):
+        rate = column.null_count / len(column) if len(column) else 0.0
+        return rate <= test.max, f"{rate:.2%} of {len(column)} values are null (at most {test.max:.2%} allowed)"
+    if isinstance(test, UniqueTest):
+        filled = column.drop_null()
+        repeated = len(filled) - len(filled.unique())
+        return repeated == 0, f"{repeated} of {len(filled)} values repeat another"
+    raise TypeError(test)
+
+
+def _in_range(test: RangeTest, column: pa.ChunkedArray) -> tuple[bool, str]:
+    bounds = pc.min_max(column.drop_null()) if len(column.drop_null()) else None
+    low, high = (bounds["min"].as_py(), bounds["max"].as_py()) if bounds else (None, None)
+    allowed = f"[{'' if test.min is None else test.min}, {'' if test.max is None else test.max}]"
+    if low is None or high is None:
+        return True, "no values"
+    inside = (test.min is None or low >= test.min) and (test.max is None or high <= test.max)
+    return inside, f"values lie in [{low}, {high}], allowed {allowed}"
+
+
+def _example(
+    engine: OfflineEngine, group: RegisteredGroup, feature: CompiledFeature, test: ExampleTest
+) -> tuple[bool, str]:
+    """Put the example's rows in a file of their own and ask the engine as for anything else."""
+    source = group.compiled.source
+    with TemporaryDirectory(prefix="timewell-example-") as folder:
+        file = Path(folder) / "rows.parquet"
+        pq.write_table(_example_rows(group, test), file)
+        alone = Source(
+            **{
+                **{name: getattr(source, name) for name in Source.model_fields if name in _KEPT},
+                "path": str(file),
+                "timezone": "UTC",
+            }
+        )
+        compiled = replace(group.compiled, source=alone)
+        query = replace(group, compiled=compiled).query([feature])
+        key = _example_key(group, test)
+        columns = {
+            name: pa.array([value], to_arrow_type(dtype))
+            for name, value, dtype in zip(query.key_names, key, query.key_types, strict=True)
+        }
+        probes = pa.table({**columns, INSTANT: pa.array([test.at], pa.int64())})
+        with engine.session(SourceCatalog(root=Path(folder), sources={alone.name: alone})) as session:
+            found = session.evaluate(query, probes)[feature.name][0].as_py()
+    passed = _same(found, test.expect)
+    return passed, f"at {format_instant(test.at)}: {found!r}, expected {test.expect!r}"
+
+
+_KEPT = {"name", "kind", "event_time", "arrival_time", "sequence", "unique_on", "keys", "closed"}
+
+
+def _example_rows(group: RegisteredGroup, test: ExampleTest) -> pa.Table:
+    """Return the example's rows with the columns and types that the real source had when it was registered."""
+    source, columns = group.compiled.source, {}
+    times = {source.event_time, source.arrival_time}
+    unknown = {name for row in test.rows for name in row} - set(group.columns)
+    if unknown:
+        problem = f"an example row has the columns {', '.join(sorted(unknown))}, which the feature does not read"
+        raise DefinitionError(problem=problem, where=group.compiled.name, hint=f"It reads {', '.join(group.columns)}.")
+    for name, dtype in group.columns.items():
+        cells = [row.get(name) for row in test.rows]
+        if name in times or dtype in {"timestamp", "naive"}:
+            instants = [None if cell is None else parse_instant(cell, assume_timezone="UTC") for cell in cells]
+            columns[name] = pa.array(instants, pa.timestamp("us", tz="UTC"))
+        else:
+            columns[name] = pa.array(cells).cast(to_arrow_type(dtype))
+    return pa.table(columns)
+
+
+def _example_key(group: RegisteredGroup, test: ExampleTest) -> Sequence[Any]:
+    names, source = group.compiled.entity.key_names, group.compiled.source
+    if test.entity is not None:
+        absent = [name for name in names if name not in test.entity]
+        if absent:
+            entity = group.compiled.entity.name
+            raise MissingKey(table="the example", asked=absent[0], entity=entity, known=sorted(test.entity))
+        return [test.entity[name] for name in names]
+    keys = {tuple(row.get(source.column_of(name)) for name in names) for row in test.rows}
+    if len(keys) != 1:
+        problem = "an example whose rows have several keys must say which entity is asked for"
+        raise DefinitionError(problem=problem, where=group.compiled.name, hint="Add `entity: {key: value}` to it.")
+    return next(iter(keys))
+
+
+def _same(found: object, expected: object) -> bool:
+    if isinstance(found, float) and isinstance(expected, (int, float)):
+        return math.isclose(found, expected, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE) or (
+            math.isnan(found) and math.isnan(expected)
+        )
+    if isinstance(found, Mapping):
+        return dict(found) == expected
+    return bool(found == expected) or str(found) == str(expected)

@@ -1,0 +1,93 @@
+"""What a training set was made of, so that the same frame can be made again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from timewell.errors import UsageError
+from timewell.types import format_instant
+
+
+class ManifestFeature(msgspec.Struct, frozen=True, kw_only=True):
+    """One feature as it was used."""
+
+    name: str
+    group: str
+    version: str
+    content_hash: str
+    dtype: str
+    source: str
+    source_fingerprint: str
+    closed: str
+    computed_from: str
+
+    @property
+    def reference(self) -> str:
+        """``group:name@version``."""
+        return f"{self.group}:{self.name}@{self.version}"
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """Versions, rule and inputs of one training set.
+
+    Attributes
+    ----------
+    id
+        Digest of everything below except the time: equal inputs give an equal id.
+    as_of
+        ``known`` or ``happened``.
+    spine_digest
+        Digest of the spine's columns and rows.
+    code
+        Versions of the programs that computed it.
+    """
+
+    id: str
+    created_us: int
+    as_of: str
+    event_time: str
+    rows: int
+    spine_digest: str
+    features: tuple[ManifestFeature, ...]
+    epoch: int
+    code: dict[str, str]
+    keys: tuple[str, ...]
+    deterministic: bool = False
+
+    @classmethod
+    def read(cls, body: Mapping[str, Any]) -> Manifest:
+        """Read a manifest from plain data."""
+        try:
+            return msgspec.convert(dict(body), cls)
+        except msgspec.ValidationError as problem:
+            raise UsageError(problem=f"this is no manifest: {problem}") from None
+
+    def references(self) -> list[str]:
+        """Return the features as pinned references."""
+        return [feature.reference for feature in self.features]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+    def content(self) -> dict[str, Any]:
+        """Return what the id is the digest of."""
+        plain = self.to_dict()
+        for name in ("id", "created_us", "epoch"):
+            plain.pop(name)
+        return plain
+
+    def with_id(self, identity: str) -> Manifest:
+        """Return the same manifest with its id set."""
+        return msgspec.structs.replace(self, id=identity)
+
+    def __str__(self) -> str:
+        lines = [f"training set {self.id}: {self.rows} rows, as {self.as_of}, made {format_instant(self.created_us)}"]
+        for feature in self.features:
+            side = "strictly before" if feature.closed == "left" else "up to and at"
+            lines.append(f"  {feature.reference}  {feature.dtype}  rows {side} each instant, from {feature.source}")
+        return "\n".join(lines)

@@ -1,0 +1,193 @@
+"""The rows to join features onto: any frame, file or query, brought into one shape without losing or moving a row."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet as pq
+
+from timewell.errors import MissingColumn, MissingKey, NaiveTimestamp, SourceUnreadable, UsageError, WrongColumnType
+from timewell.stores.arrow import from_arrow_type, to_arrow_type
+from timewell.stores.frames import to_table
+from timewell.stores.offline import EngineSession
+from timewell.stores.query import INSTANT, GroupQuery
+from timewell.types import DAY_US, parse_instant
+
+_READERS = {
+    ".parquet": pq.read_table,
+    ".csv": pyarrow.csv.read_csv,
+    ".json": pyarrow.json.read_json,
+    ".jsonl": pyarrow.json.read_json,
+    ".ndjson": pyarrow.json.read_json,
+}
+_TIME_NAMES = ("event_time", "event_ts", "event_timestamp", "timestamp", "ts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spine:
+    """The caller's rows and the instant of each.
+
+    Attributes
+    ----------
+    table
+        The rows as they came, the index of a pandas frame included.
+    event_time
+        Name of the column the instants were read from.
+    instants
+        int64 microseconds, one per row, no nulls.
+    """
+
+    table: pa.Table
+    event_time: str
+    instants: pa.Array
+
+    def digest(self) -> str:
+        """Return a digest of the columns' names and values."""
+        digest = hashlib.blake2b(digest_size=16)
+        plain = self.table.replace_schema_metadata(None).combine_chunks()
+        with pa.ipc.new_stream(_Sink(digest), plain.schema) as writer:
+            writer.write_table(plain)
+        return digest.hexdigest()
+
+    def probes(self, query: GroupQuery) -> pa.Table:
+        """Return what to ask the engine for a group: its keys and the instants, in row order.
+
+        Raises
+        ------
+        MissingKey, WrongColumnType
+            Naming the key.
+        """
+        columns = {}
+        for name, dtype in zip(query.key_names, query.key_types, strict=True):
+            if name not in self.table.column_names:
+                entity, known = query.group.entity.name, self.table.column_names
+                raise MissingKey(table="the spine", asked=name, entity=entity, known=known)
+            columns[name] = _key_column(self.table[name], name, dtype)
+        return pa.table({**columns, INSTANT: self.instants})
+
+
+class _Sink:
+    """A file-like thing that only digests what is written to it."""
+
+    def __init__(self, digest: hashlib.blake2b) -> None:
+        self._digest = digest
+        self.closed = False
+
+    def write(self, content: bytes) -> int:
+        """Take some bytes."""
+        self._digest.update(content)
+        return len(content)
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def read_spine(
+    spine: object, *, event_time: str | None, session: EngineSession, root: Path, assume_timezone: str | None
+) -> Spine:
+    """Bring a spine into shape.
+
+    Parameters
+    ----------
+    spine
+        A frame, the path of a Parquet, CSV or JSON file (relative paths start at ``root``), or SQL over the
+        registered sources.
+    event_time
+        Its time column; found by its name (``event_time``, ``event_ts``, ``event_timestamp``, ``timestamp``, ``ts``) or
+        as the only timestamp when omitted.
+
+    Raises
+    ------
+    UsageError, MissingColumn, NaiveTimestamp, WrongColumnType, SourceUnreadable
+        Naming the column and what to do.
+    """
+    table = _load(spine, session, root)
+    column = event_time or _time_column(table)
+    if column not in table.column_names:
+        raise MissingColumn(table="the spine", asked=column, known=table.column_names)
+    return Spine(table=table, event_time=column, instants=_instants(table[column], column, assume_timezone))
+
+
+def _load(spine: object, session: EngineSession, root: Path) -> pa.Table:
+    if isinstance(spine, str) and spine.lstrip().lower().startswith(("select", "with", "from")):
+        return session.read_spine(spine)
+    if not isinstance(spine, (str, Path)):
+        return to_table(spine, keep_index=True)
+    path = root / spine
+    if path.suffix.lower() not in _READERS:
+        hint = "Give a frame, a .parquet, .csv or .json file, or a SELECT."
+        raise SourceUnreadable(source="spine", location=path, problem="its ending is not known", hint=hint)
+    try:
+        return _READERS[path.suffix.lower()](str(path))
+    except (OSError, pa.ArrowException) as problem:
+        raise SourceUnreadable(source="spine", location=path, problem=problem) from None
+
+
+def _time_column(table: pa.Table) -> str:
+    named = [name for name in _TIME_NAMES if name in table.column_names]
+    times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
+    chosen = named[:1] or times
+    if len(chosen) != 1:
+        problem = f"the spine's time column is not clear (timestamps: {', '.join(times) or 'none'})"
+        raise UsageError(problem=problem, hint='Name it: event_time="...".')
+    return chosen[0]
+
+
+def _instants(column: pa.ChunkedArray, name: str, assume_timezone: str | None) -> pa.Array:
+    found = column.type
+    if column.null_count:
+        problem = f"the spine's column {name!r} has {column.null_count} nulls; every row needs its instant"
+        raise UsageError(problem=problem, hint="Drop or fill these rows.")
+    if pa.types.is_timestamp(found):
+        if not found.tz:
+            if assume_timezone is None:
+                raise NaiveTimestamp(table="the spine", column=name)
+            # A local time that happened twice is the later one; one that never happened is moved on.
+            column = pc.assume_timezone(column, assume_timezone, ambiguous="latest", nonexistent="latest")
+        return _floor_us(column)
+    if pa.types.is_date(found):
+        days = column.cast(pa.date32()).cast(pa.int32()).cast(pa.int64())
+        return pc.multiply(days, DAY_US).combine_chunks()
+    if from_arrow_type(found) == "string":
+        return pa.array(
+            [parse_instant(text, assume_timezone=assume_timezone) for text in column.to_pylist()], pa.int64()
+        )
+    wanted = "a timestamp, a date or ISO 8601 text"
+    raise WrongColumnType(table="the spine", column=name, found=str(found), wanted=wanted)
+
+
+def _floor_us(column: pa.ChunkedArray) -> pa.Array:
+    """Return microseconds, parts below cut off downwards (also before 1970)."""
+    unit = column.type.unit
+    raw = column.cast(pa.int64()).combine_chunks()
+    if unit == "ns":
+        quotient = pc.divide(raw, 1000)
+        below = pc.less(pc.subtract(raw, pc.multiply(quotient, 1000)), 0)
+        return pc.subtract(quotient, below.cast(pa.int64()))
+    return pc.multiply(raw, {"s": 1_000_000, "ms": 1_000, "us": 1}[unit])
+
+
+def _key_column(column: pa.ChunkedArray, name: str, dtype: str) -> pa.ChunkedArray:
+    found = from_arrow_type(column.type)
+    wanted = to_arrow_type(dtype)
+    if pa.types.is_null(column.type):
+        return column.cast(wanted)
+    if found in {"float64", "float32"} and dtype == "int64":
+        # pandas makes a float column of integers with missing values
+        whole = pc.if_else(pc.is_nan(column), None, column)
+        try:
+            return whole.cast(wanted, safe=True)
+        except pa.ArrowInvalid:
+            raise WrongColumnType(table="the spine", column=name, found=found, wanted=dtype) from None
+    if found != dtype and not (found == "int32" and dtype == "int64"):
+        raise WrongColumnType(table="the spine", column=name, found=found, wanted=dtype, hint=f"Cast it to {dtype}.")
+    return column.cast(wanted)

@@ -1,0 +1,117 @@
+"""The result of a retrieval: the spine's columns first, then one column per feature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from timewell import durable
+from timewell.build.manifest import Manifest
+from timewell.build.spine import Spine
+from timewell.errors import MissingExtra
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+_INDEX = "__index_level_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How much of a feature's column holds a value."""
+
+    rows: int
+    nulls: int
+
+    @property
+    def null_rate(self) -> float:
+        """Share of rows that are null; 0 for no rows."""
+        return self.nulls / self.rows if self.rows else 0.0
+
+
+class TrainingSet:
+    """A correct training frame, Arrow inside.
+
+    Parameters
+    ----------
+    spine
+        The rows as the caller gave them.
+    values
+        Feature column by output name, as long as the spine.
+    manifest
+        What it was made of.
+    """
+
+    def __init__(self, *, spine: Spine, values: Mapping[str, pa.ChunkedArray], manifest: Manifest) -> None:
+        self._spine = spine
+        self._values = dict(values)
+        self.manifest = manifest
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the feature columns."""
+        return list(self._values)
+
+    @property
+    def coverage(self) -> dict[str, Coverage]:
+        """Rows and nulls of each feature column."""
+        return {name: Coverage(rows=len(column), nulls=column.null_count) for name, column in self._values.items()}
+
+    def __len__(self) -> int:
+        return self._spine.table.num_rows
+
+    def to_arrow(self) -> pa.Table:
+        """Return an Arrow table without the pandas index columns."""
+        table = self._joined()
+        index = [name for name in table.column_names if name.startswith(_INDEX)]
+        return table.drop_columns(index) if index else table
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a pandas frame; a pandas spine gets its index back."""
+        try:
+            return self._joined().to_pandas()
+        except ModuleNotFoundError:
+            raise MissingExtra(what="to_pandas()", package="pandas", extra="pandas") from None
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return a polars frame."""
+        try:
+            import polars as pl  # noqa: PLC0415  # an extra: loaded only by who asks for it
+        except ModuleNotFoundError:
+            raise MissingExtra(what="to_polars()", package="polars", extra="polars") from None
+        frame = pl.from_arrow(self.to_arrow())
+        return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
+
+    def to_parquet(self, path: str | Path) -> Path:
+        """Write a Parquet file, whole or not at all, with the manifest in its metadata; returns its path."""
+        table, target = self.to_arrow(), Path(path)
+        note = {b"timewell.manifest": self.manifest.id.encode()}
+        with durable.replacing(target) as temporary:
+            pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **note}), temporary)
+        return target
+
+    def _joined(self) -> pa.Table:
+        table = self._spine.table
+        for name, column in self._values.items():
+            table = table.append_column(name, column)
+        return table
+
+    def __repr__(self) -> str:
+        shares = ", ".join(f"{name} {1 - part.null_rate:.0%}" for name, part in self.coverage.items())
+        return f"TrainingSet({len(self)} rows; filled: {shares}; manifest {self.manifest.id})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td>{part.rows - part.nulls:,}</td><td>{part.null_rate:.1%}</td></tr>"
+            for name, part in self.coverage.items()
+        )
+        head = "<tr><th>feature</th><th>values</th><th>null</th></tr>"
+        title = f"{len(self):,} rows, as {escape(self.manifest.as_of)}, manifest {escape(self.manifest.id)}"
+        return f"<table><caption>{title}</caption>{head}{rows}</table>"

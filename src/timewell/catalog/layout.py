@@ -1,0 +1,59 @@
+"""How a group's rows lie in an online build: which features, in which order, under which key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from timewell.catalog.lookup import RegisteredGroup
+from timewell.define.compiled import CompiledFeature
+from timewell.stores.arrow import to_arrow_type
+from timewell.stores.codec import KeyEncoder, RowCodec, key_encoder
+from timewell.stores.query import TIME_SUFFIX
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowLayout:
+    """The features of an online build and how to write them."""
+
+    group: RegisteredGroup
+    features: tuple[CompiledFeature, ...]
+    codec: RowCodec
+    encode_key: KeyEncoder
+    empties: tuple[object, ...]
+
+    @classmethod
+    def of(cls, group: RegisteredGroup) -> RowLayout:
+        """Return the layout of a group's online features; written and read by the same rule."""
+        features = group.compiled.online_features
+        codec = RowCodec(
+            names=[feature.name for feature in features],
+            types=[group.dtypes[feature.name] for feature in features],
+            latest=[place for place, feature in enumerate(features) if feature.is_latest],
+        )
+        empties = tuple(_typed(feature.empty, group.dtypes[feature.name]) for feature in features)
+        return cls(group=group, features=features, codec=codec, encode_key=entity_key_encoder(group), empties=empties)
+
+    def pack(self, rows: pa.Table) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (key, packed row) of a snapshot's rows, in their order."""
+        keys = [rows[name].to_pylist() for name in self.group.compiled.entity.key_names]
+        values = [rows[feature.name].to_pylist() for feature in self.features]
+        times = [rows[feature.name + TIME_SUFFIX].to_pylist() for feature in self.features if feature.is_latest]
+        for place, key in enumerate(zip(*keys, strict=True)):
+            packed = self.encode_key(key)
+            if packed is not None:
+                row = self.codec.encode([column[place] for column in values], [column[place] for column in times])
+                yield packed, row
+
+
+def entity_key_encoder(group: RegisteredGroup) -> KeyEncoder:
+    """Return the encoder of a group's join keys."""
+    return key_encoder(group.key_types, group.compiled.entity.key_names)
+
+
+def _typed(value: object, dtype: str) -> object:
+    """Return an ``empty`` value in the feature's own type, as offline has it (0 becomes 0.0 in a float feature)."""
+    typed: object = pa.scalar(value).cast(to_arrow_type(dtype)).as_py()
+    return typed

@@ -1,0 +1,226 @@
+"""One consistent look at what is registered, and how a reference finds its feature."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from timewell.define.compiled import CompiledFeature, CompiledGroup, compile_group, semantics
+from timewell.define.entity import Entity
+from timewell.define.feature import FeatureGroup, FeatureService
+from timewell.define.source import Source
+from timewell.errors import NothingAsked, UnknownFeature, UnknownGroup, UnknownService
+from timewell.stores.project import Project
+from timewell.stores.query import AsOf, GroupQuery, SourceCatalog
+from timewell.stores.registry import DefinitionRecord, EpochMap
+
+_REFERENCE = re.compile(r"(?:(?P<group>[^:@]+):)?(?P<name>[^:@]+)(?:@(?P<version>[^:@]+))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredGroup:
+    """One version of a group and what registering it found out.
+
+    Attributes
+    ----------
+    key_types
+        Type of each join key, in the entity's order.
+    columns
+        Source column to its type when the version was registered.
+    dtypes
+        Feature name to the type of its value.
+    """
+
+    compiled: CompiledGroup
+    definition: FeatureGroup
+    key_types: tuple[str, ...]
+    columns: Mapping[str, str]
+    dtypes: Mapping[str, str]
+    semantics: Mapping[str, Any]
+    created_us: int
+    actor: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Group name and version."""
+        return self.compiled.name, self.compiled.version
+
+    def query(
+        self, features: Sequence[CompiledFeature], *, as_of: AsOf = "known", deterministic: bool = False
+    ) -> GroupQuery:
+        """Return what to ask an engine for some of the features."""
+        return GroupQuery(
+            group=self.compiled,
+            features=tuple(features),
+            key_types=self.key_types,
+            dtypes=self.dtypes,
+            as_of=as_of,
+            deterministic=deterministic,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """A reference and what it means now: one feature of one version, and the name of its output column."""
+
+    reference: str
+    column: str
+    group: RegisteredGroup
+    feature: CompiledFeature
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """Everything registered, as of one epoch."""
+
+    epochs: EpochMap
+    entities: Mapping[str, Entity]
+    sources: Mapping[str, Source]
+    groups: Mapping[tuple[str, str], RegisteredGroup]
+    services: Mapping[tuple[str, str], FeatureService]
+    pinned: Mapping[tuple[str, str], tuple[str, ...]]
+
+    def live(self, group: str) -> RegisteredGroup:
+        """Return a group's live version."""
+        if group not in self.epochs.live:
+            raise UnknownGroup(asked=group, known=sorted(self.epochs.live))
+        return self.groups[group, self.epochs.live[group]]
+
+    def live_groups(self) -> list[RegisteredGroup]:
+        """Return the live version of every group, by name."""
+        return [self.live(name) for name in sorted(self.epochs.live)]
+
+    def feature_names(self) -> dict[str, str]:
+        """Return every feature's group; features of old versions included, live ones first."""
+        names: dict[str, str] = {}
+        for registered in [*self.live_groups(), *self.groups.values()]:
+            for feature in registered.compiled.features:
+                names.setdefault(feature.name, registered.compiled.name)
+        return names
+
+    def resolve(self, reference: str) -> Resolved:
+        """Find the feature of ``[group:]name[@version]``; the bare name is the live version.
+
+        Raises
+        ------
+        UnknownFeature, UnknownGroup
+            With a near name where one exists.
+        """
+        names = self.feature_names()
+        found = _REFERENCE.fullmatch(reference)
+        if found is None or found["name"] not in names:
+            raise UnknownFeature(asked=found["name"] if found else reference, known=sorted(names))
+        name, version = found["name"], found["version"]
+        group = names[name]
+        if found["group"] not in {None, group}:
+            raise UnknownFeature(asked=reference, known=[f"{group}:{name}"])
+        registered = self.live(group) if version is None else self._version(group, version)
+        features = {feature.name: feature for feature in registered.compiled.features}
+        if name not in features:
+            versions = [key[1] for key, other in self.groups.items() if key[0] == group and name in other.dtypes]
+            hint = f"{registered.compiled.ref} does not have it; ask for {name}@{versions[-1]}."
+            raise UnknownFeature(asked=reference, known=sorted(names), hint=hint)
+        column = name if version is None else f"{name}@{version}"
+        return Resolved(reference=reference, column=column, group=registered, feature=features[name])
+
+    def _version(self, group: str, version: str) -> RegisteredGroup:
+        if (group, version) not in self.groups:
+            known = [f"{group}@{key[1]}" for key in self.groups if key[0] == group]
+            raise UnknownGroup(asked=f"{group}@{version}", known=known)
+        return self.groups[group, version]
+
+    def resolve_all(self, references: Sequence[str] | str, *, service: str | None = None) -> list[Resolved]:
+        """Find every feature asked for, by reference or as a feature service; refuses an empty list."""
+        asked = [references] if isinstance(references, str) else list(references)
+        if service is not None:
+            asked += self.service_references(service)
+        if not asked:
+            raise NothingAsked()
+        return [self.resolve(reference) for reference in asked]
+
+    def service_references(self, reference: str) -> tuple[str, ...]:
+        """Return the pinned references of ``name[@version]``, of the newest version without one."""
+        name, _, version = reference.partition("@")
+        known = [key for key in self.services if key[0] == name and version in {"", key[1]}]
+        if not known:
+            raise UnknownService(asked=reference, known=sorted({key[0] for key in self.services}))
+        return self.pinned[known[-1]]
+
+    def select(self, asked: str | Iterable[str] | None) -> list[tuple[RegisteredGroup, tuple[CompiledFeature, ...]]]:
+        """Return the groups a verb acts on, each with the features meant.
+
+        ``asked`` is a feature's or group's name (with ``@version`` if not the live one), a list of these, or ``None``
+        for every live group.
+        """
+        if asked is None:
+            return [(registered, registered.compiled.features) for registered in self.live_groups()]
+        chosen: dict[tuple[str, str], tuple[RegisteredGroup, dict[str, CompiledFeature]]] = {}
+        for name in [asked] if isinstance(asked, str) else asked:
+            registered, features = self._named(name)
+            _, sofar = chosen.setdefault(registered.key, (registered, {}))
+            sofar.update({feature.name: feature for feature in features})
+        return [(registered, tuple(features.values())) for registered, features in chosen.values()]
+
+    def _named(self, name: str) -> tuple[RegisteredGroup, Sequence[CompiledFeature]]:
+        group, _, version = name.partition("@")
+        if group in self.epochs.live and ":" not in name:
+            registered = self._version(group, version) if version else self.live(group)
+            return registered, registered.compiled.features
+        resolved = self.resolve(name)
+        return resolved.group, (resolved.feature,)
+
+
+def load_catalog(project: Project) -> Catalog:
+    """Read the registry once and compile what it holds."""
+    records = project.registry.definitions()
+    epochs = project.registry.epoch_map()
+    of_kind: dict[str, list[DefinitionRecord]] = {"entity": [], "source": [], "group": [], "service": []}
+    for record in records:
+        of_kind[record.kind].append(record)
+    sources = {record.name: Source.read(record.body) for record in of_kind["source"]}
+    entities = {record.name: Entity.read(record.body) for record in of_kind["entity"]}
+    groups = {(record.name, record.version): _group(record, sources) for record in of_kind["group"]}
+    services = {(record.name, record.version): FeatureService.read(record.body) for record in of_kind["service"]}
+    pinned = {(record.name, record.version): tuple(record.resolved["features"]) for record in of_kind["service"]}
+    return Catalog(epochs=epochs, entities=entities, sources=sources, groups=groups, services=services, pinned=pinned)
+
+
+def _group(record: DefinitionRecord, sources: Mapping[str, Source]) -> RegisteredGroup:
+    definition = FeatureGroup.read(record.body)
+    resolved = record.resolved
+    entity = Entity.read(resolved["entity"])
+    source = Source.read(resolved["source"])
+    present = sources.get(source.name)
+    compiled = compile_group(definition, source=source, entity=entity)
+    if (
+        present is not None
+        and compile_group(definition, source=present, entity=entity).content_hash == record.content_hash
+    ):
+        # The source means what it meant: follow it to where it lies today.
+        compiled = compile_group(definition, source=present, entity=entity)
+    return RegisteredGroup(
+        compiled=compiled,
+        definition=definition,
+        key_types=tuple(resolved["key_types"]),
+        columns=resolved["columns"],
+        dtypes=resolved["dtypes"],
+        semantics=semantics(definition, compiled.features, source, entity),
+        created_us=record.created_us,
+        actor=record.actor,
+    )
+
+
+def frame_file(project: Project, source: Source) -> Path | None:
+    """Return the Parquet file that holds a frame source's rows, ``None`` for other sources."""
+    return project.state / "frames" / f"{source.frame_digest}.parquet" if source.frame_digest else None
+
+
+def source_catalog(project: Project, sources: Mapping[str, Source]) -> SourceCatalog:
+    """Return what an engine session needs to know of the sources."""
+    frames = {name: file for name, source in sources.items() if (file := frame_file(project, source))}
+    return SourceCatalog(
+        root=project.root, sources=sources, frames=frames, assume_timezone=project.config.assume_timezone
+    )

@@ -1,0 +1,256 @@
+"""Check a definition against its source, and make the record that the registry keeps.
+
+Nothing is written here: every mistake surfaces before the first write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from timewell.catalog.lookup import Catalog, RegisteredGroup
+from timewell.define.compiled import CompiledFeature, CompiledGroup, changed_fields, compile_group, semantics
+from timewell.define.dtypes import accepts, result_type
+from timewell.define.entity import Entity
+from timewell.define.feature import FeatureGroup, FeatureService
+from timewell.define.source import Source
+from timewell.errors import (
+    DefinitionError,
+    DuplicateFeature,
+    MissingColumn,
+    MissingOwner,
+    SchemaChanged,
+    UnknownSource,
+    VersionConflict,
+    WrongColumnType,
+)
+from timewell.stores.arrow import to_arrow_type
+from timewell.stores.offline import EngineSession
+from timewell.stores.query import GroupQuery
+from timewell.stores.registry import DefinitionRecord
+
+_KEY_TYPES = {"int32": "int64", "int64": "int64", "string": "string", "bool": "bool", "date": "date"}
+_COUNTER = re.compile(r"(.*?)(\d+)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedGroup:
+    """A group that has passed every check, with its record."""
+
+    registered: RegisteredGroup
+    record: DefinitionRecord
+
+
+def plain_record(definition: Entity | Source) -> DefinitionRecord:
+    """Return the record of an entity or a source."""
+    body = definition.dump()
+    kind = "entity" if isinstance(definition, Entity) else "source"
+    return DefinitionRecord(kind=kind, name=definition.name, body=body, content_hash=_digest(body))
+
+
+def service_record(service: FeatureService, catalog: Catalog) -> DefinitionRecord:
+    """Return a service's record, its bare names pinned to the versions that are live now.
+
+    A service registered before under the same version keeps its pins.
+    """
+    pinned = [_pin(reference, catalog) for reference in service.features]
+    known = catalog.pinned.get((service.name, service.version))
+    if known is not None and catalog.services[service.name, service.version].features == service.features:
+        pinned = list(known)
+    body = service.dump()
+    content = _digest([service.name, service.version, service.features])
+    return DefinitionRecord(
+        kind="service",
+        name=service.name,
+        version=service.version,
+        body=body,
+        content_hash=content,
+        resolved={"features": pinned},
+    )
+
+
+def _pin(reference: str, catalog: Catalog) -> str:
+    found = catalog.resolve(reference)
+    return f"{found.group.compiled.name}:{found.feature.name}@{found.group.compiled.version}"
+
+
+def prepare_group(
+    group: FeatureGroup, catalog: Catalog, session: EngineSession, *, require_owner: bool = True, bump: bool = False
+) -> PreparedGroup:
+    """Check a group and make its record.
+
+    Parameters
+    ----------
+    catalog
+        What is registered, the sources and entities of the same call included.
+    session
+        An engine session over these sources.
+    bump
+        Give a changed meaning the next version instead of refusing it.
+
+    Raises
+    ------
+    UnknownSource, MissingColumn, WrongColumnType, MissingOwner, DuplicateFeature, VersionConflict, SchemaChanged, ...
+    """
+    if group.source not in catalog.sources:
+        raise UnknownSource(asked=group.source, known=sorted(catalog.sources), where=group.name)
+    source = catalog.sources[group.source]
+    entity = catalog.entities.get(group.entity) or Entity(name=group.entity)
+    columns = session.columns(source)
+    compiled = compile_group(group, source=source, entity=entity)
+    _check_names(compiled, catalog, require_owner=require_owner)
+    group, compiled = _settle_version(group, compiled, catalog, bump=bump)
+    key_types = tuple(_key_type(compiled, name, declared, columns) for name, declared in _keys(entity))
+    dtypes = {feature.name: _value_type(compiled, feature, columns) for feature in compiled.features}
+    query = GroupQuery(group=compiled, features=compiled.features, key_types=key_types, dtypes=dtypes)
+    read = dict(session.check(query))
+    _check_types_kept(compiled, read, catalog)
+    registered = RegisteredGroup(
+        compiled=compiled,
+        definition=group,
+        key_types=key_types,
+        columns=read,
+        dtypes=dtypes,
+        semantics=semantics(group, compiled.features, source, entity),
+        created_us=0,
+        actor="",
+    )
+    return PreparedGroup(registered=registered, record=_record(registered))
+
+
+def _record(registered: RegisteredGroup) -> DefinitionRecord:
+    compiled = registered.compiled
+    return DefinitionRecord(
+        kind="group",
+        name=compiled.name,
+        version=compiled.version,
+        body=registered.definition.dump(),
+        content_hash=compiled.content_hash,
+        resolved={
+            "entity": compiled.entity.dump(),
+            "source": compiled.source.dump(),
+            "key_types": list(registered.key_types),
+            "columns": dict(registered.columns),
+            "dtypes": dict(registered.dtypes),
+        },
+        features=tuple(feature.name for feature in compiled.features),
+    )
+
+
+def check_schema(registered: RegisteredGroup, session: EngineSession) -> None:
+    """Refuse to compute a group whose source columns changed their types since it was registered."""
+    columns = session.columns(registered.compiled.source)
+    _compare_types(registered.compiled, registered.columns, columns)
+
+
+def _check_types_kept(compiled: CompiledGroup, read: Mapping[str, str], catalog: Catalog) -> None:
+    known = catalog.groups.get((compiled.name, compiled.version))
+    if known is not None:
+        _compare_types(compiled, known.columns, read)
+
+
+def _compare_types(compiled: CompiledGroup, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    table = f"source {compiled.source.name!r}"
+    for column, dtype in old.items():
+        if column not in new:
+            raise MissingColumn(table=table, asked=column, known=sorted(new))
+        if new[column] != dtype:
+            users = [feature.name for feature in compiled.features if feature.column == column]
+            features = users or [feature.name for feature in compiled.features]
+            raise SchemaChanged(table=table, column=column, old=dtype, new=new[column], features=features)
+
+
+def _check_names(compiled: CompiledGroup, catalog: Catalog, *, require_owner: bool) -> None:
+    names = catalog.feature_names()
+    for feature in compiled.features:
+        other = names.get(feature.name, compiled.name)
+        if other != compiled.name:
+            raise DuplicateFeature(feature=feature.name, group=other)
+        if require_owner and not feature.owner:
+            raise MissingOwner(name=feature.name)
+
+
+def _settle_version(
+    group: FeatureGroup, compiled: CompiledGroup, catalog: Catalog, *, bump: bool
+) -> tuple[FeatureGroup, CompiledGroup]:
+    """Refuse another meaning under a registered version, or give it the next version."""
+    known = catalog.groups.get((group.name, group.version))
+    if known is None or known.compiled.content_hash == compiled.content_hash:
+        return group, compiled
+    if not bump:
+        present = semantics(group, compiled.features, compiled.source, compiled.entity)
+        changed = changed_fields(known.semantics, present)
+        raise VersionConflict(name=group.name, version=group.version, changed=changed)
+    taken = [version for name, version in catalog.groups if name == group.name]
+    for version in taken:  # the change may have been bumped before: then this is that version
+        again = replace(compiled, version=version)
+        if catalog.groups[group.name, version].compiled.content_hash == again.content_hash:
+            return group.model_copy(update={"version": version}), again
+    version = next_version(group.version, taken)
+    return group.model_copy(update={"version": version}), replace(compiled, version=version)
+
+
+def next_version(version: str, taken: Sequence[str]) -> str:
+    """Return the next label: ``v1`` gives ``v2``, ``2026a`` gives ``2026a2``.
+
+    Examples
+    --------
+    >>> next_version("v9", ["v9", "v10"])
+    'v11'
+    """
+    found = _COUNTER.fullmatch(version)
+    stem, number = (found[1], int(found[2])) if found else (version, 1)
+    while f"{stem}{number}" in taken or f"{stem}{number}" == version:
+        number += 1
+    return f"{stem}{number}"
+
+
+def _keys(entity: Entity) -> list[tuple[str, str | None]]:
+    return list(zip(entity.key_names, entity.key_types, strict=True))
+
+
+def _key_type(compiled: CompiledGroup, name: str, declared: str | None, columns: Mapping[str, str]) -> str:
+    source = compiled.source
+    column, table = source.column_of(name), f"source {source.name!r}"
+    if column not in columns:
+        hint = f"Map it on the source: keys: {{{name}: its_column}}."
+        raise MissingColumn(table=table, asked=column, known=sorted(columns), hint=hint)
+    found = _KEY_TYPES.get(columns[column])
+    if found is None or declared not in {None, found}:
+        wanted = declared or "an integer, string, bool or date as join key"
+        raise WrongColumnType(table=table, column=column, found=columns[column], wanted=wanted)
+    return found
+
+
+def _value_type(compiled: CompiledGroup, feature: CompiledFeature, columns: Mapping[str, str]) -> str:
+    table = f"source {compiled.source.name!r}"
+    if feature.column is not None and feature.column not in columns:
+        raise MissingColumn(table=table, asked=feature.column, known=sorted(columns), where=feature.name)
+    column_type = columns[feature.column] if feature.column else None
+    if column_type == "naive":  # read in the source's zone; refused by the engine's check when there is none
+        column_type = "timestamp"
+    if column_type is not None and not accepts(feature.type, column_type):
+        wanted = f"a number for {feature.type}" if feature.type != "last_n" else "a plain value for last_n"
+        raise WrongColumnType(table=table, column=feature.column, found=column_type, wanted=wanted, where=feature.name)
+    dtype = result_type(feature.type, column_type)
+    _check_empty(feature, dtype)
+    return dtype
+
+
+def _check_empty(feature: CompiledFeature, dtype: str) -> None:
+    try:
+        pa.scalar(feature.empty).cast(to_arrow_type(dtype))
+    except (pa.ArrowException, KeyError, ValueError, TypeError):
+        problem = f"empty: {feature.empty!r} is not a {dtype}"
+        raise DefinitionError(problem=problem, where=feature.name) from None
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

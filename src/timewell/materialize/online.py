@@ -1,0 +1,228 @@
+"""Write the present of online features to the online store: a new build, or a refresh of the live one.
+
+Rule: rows first, the mark (``as_of``) last, in the store's own atomic write; a write is ordered by
+``(as_of, lease epoch)`` and the store rejects an older one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from timewell import chance
+from timewell.build.snapshot import SnapshotRequest, snapshot
+from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, source_catalog
+from timewell.catalog.prepare import check_schema
+from timewell.errors import InvalidRange, NotOnline, StateBusy, Superseded, UsageError
+from timewell.catalog.layout import RowLayout
+from timewell.stores.offline import EngineSession
+from timewell.stores.online import BuildMark
+from timewell.stores.project import Project
+from timewell.stores.registry import Lease, OnlineBuildRecord
+from timewell.types import HOUR_US, format_instant, parse_instant
+
+Progress = Callable[[str, int, int], None]
+_LEASE_US = HOUR_US
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnlineReport:
+    """What materializing one group did (counts of rows).
+
+    Attributes
+    ----------
+    action
+        ``built`` a new build, ``refreshed`` the live one, or found it ``unchanged``.
+    effective_since_us
+        Rows with an earlier event time were not read; ``None`` when all were.
+    """
+
+    group: str
+    version: str
+    action: Literal["built", "refreshed", "unchanged"]
+    as_of_us: int
+    data_through_us: int
+    effective_since_us: int | None
+    rows: int
+    written: int
+    deleted: int
+
+
+def materialize_online(
+    project: Project, *, feature: str | Iterable[str] | None, since: object, as_of: object, progress: Progress | None
+) -> list[OnlineReport]:
+    """Bring the online builds of some groups (all with online features, when ``feature`` is ``None``) to an instant.
+
+    Raises
+    ------
+    NotOnline
+        A feature asked for by name is offline only.
+    InvalidRange
+        ``as_of`` lies in the future, or ``since`` after it.
+    Superseded, StateBusy
+        The store holds a newer build; another process is writing this group.
+    """
+    catalog = load_catalog(project)
+    groups = _online_groups(catalog, feature)
+    zone = project.config.assume_timezone
+    now_us = project.clock.now_us()
+    as_of_us = now_us if as_of is None else parse_instant(as_of, assume_timezone=zone)
+    since_us = None if since is None else parse_instant(since, assume_timezone=zone)
+    if as_of_us > now_us or (since_us is not None and since_us > as_of_us):
+        raise InvalidRange(
+            start=format_instant(since_us if since_us is not None else as_of_us),
+            end=format_instant(min(as_of_us, now_us)),
+            hint="as_of cannot lie in the future, nor since after as_of.",
+        )
+    reports = []
+    sources = source_catalog(project, catalog.sources)
+    with project.engine.session(sources, project.engine_settings) as session:
+        for number, group in enumerate(groups):
+            if progress:
+                progress(group.compiled.name, number, len(groups))
+            reports.append(_materialize_group(project, session, group, as_of_us=as_of_us, since_us=since_us))
+    if progress and groups:
+        progress("", len(groups), len(groups))
+    return reports
+
+
+def _online_groups(catalog: Catalog, feature: str | Iterable[str] | None) -> list[RegisteredGroup]:
+    chosen = []
+    for group, features in catalog.select(feature):
+        online = group.compiled.online_features
+        if feature is not None and not any(item.online for item in features):
+            raise NotOnline(feature=features[0].name)
+        if online:
+            chosen.append(group)
+    if not chosen and feature is not None:
+        raise UsageError(problem="no feature was named", hint="Name a feature or a group.")
+    return chosen
+
+
+def grid_as_of(group: RegisteredGroup, as_of_us: int) -> int:
+    """Return the instant a group's online values are of: the last build before ``as_of`` under snapshot accuracy."""
+    compiled = group.compiled
+    if compiled.accuracy == "exact" or compiled.every_us is None:
+        return as_of_us
+    return (as_of_us - compiled.available_after_us) // compiled.every_us * compiled.every_us
+
+
+def effective_since(group: RegisteredGroup, as_of_us: int, since_us: int | None) -> int | None:
+    """Return from when on rows must be read, so that every window and every living ``latest`` value is complete.
+
+    ``since`` is a hint about cost. It is ignored where an older row still changes an answer: a ``latest`` without
+    ttl, or with an ``empty`` value (never seen and expired then differ).
+    """
+    if since_us is None:
+        return None
+    reach = 0
+    for feature in group.compiled.online_features:
+        if feature.is_latest:
+            if feature.ttl_us is None or feature.empty is not None:
+                return None
+            reach = max(reach, feature.ttl_us)
+        else:
+            reach = max(reach, feature.window_us or 0)
+    return min(since_us, as_of_us - reach)
+
+
+def _materialize_group(
+    project: Project, session: EngineSession, group: RegisteredGroup, *, as_of_us: int, since_us: int | None
+) -> OnlineReport:
+    check_schema(group, session)
+    target_us = grid_as_of(group, as_of_us)
+    read_from = effective_since(group, target_us, since_us)
+    lease = _lease(project, group)
+    try:
+        rows = snapshot(
+            session,
+            SnapshotRequest(
+                group=group,
+                features=group.compiled.online_features,
+                as_ofs=[target_us],
+                since_us=read_from,
+                keep_expired=True,
+            ),
+        )
+        layout = RowLayout.of(group)
+        packed = dict(layout.pack(rows))
+        mark = BuildMark(
+            as_of_us=target_us,
+            lease_epoch=lease.epoch,
+            refresh_seq=0,
+            rows=len(packed),
+            data_through_us=min(target_us, project.clock.now_us() - (group.compiled.source.delay or 0)),
+            schema_hash=layout.codec.schema_hash,
+        )
+        return _write(project, group, packed, mark, read_from)
+    finally:
+        project.registry.release_lease(lease)
+
+
+def _lease(project: Project, group: RegisteredGroup) -> Lease:
+    name = f"online:{group.compiled.ref}"
+    lease = project.registry.acquire_lease(name, project.holder, now_us=project.clock.now_us(), ttl_us=_LEASE_US)
+    if lease is None:
+        raise StateBusy(what=f"the online build of {group.compiled.ref}", waited_s=0)
+    return lease
+
+
+def _write(
+    project: Project, group: RegisteredGroup, packed: dict[bytes, bytes], mark: BuildMark, read_from: int | None
+) -> OnlineReport:
+    """Refresh the live build with what changed, or load a new one where there is none of this layout."""
+    store, key = project.online, group.key
+    build = project.registry.epoch_map().builds.get(key)
+    held = store.mark(build) if build else None
+    if build is None or held is None or held.schema_hash != mark.schema_hash:
+        build = f"{group.compiled.name}/{group.compiled.version}/{chance.new_id()}"
+        written = store.load(build, sorted(packed.items()), mark)
+        action: Literal["built", "refreshed", "unchanged"] = "built"
+        counts = (written.written, 0)
+    else:
+        if held.as_of_us > mark.as_of_us:
+            raise Superseded(
+                what=f"the online build of {group.compiled.ref}",
+                held=format_instant(held.as_of_us),
+                offered=format_instant(mark.as_of_us),
+            )
+        present = dict(store.scan(build))
+        upserts = [(row_key, row) for row_key, row in sorted(packed.items()) if present.get(row_key) != row]
+        leavers = sorted(present.keys() - packed.keys())
+        if held.as_of_us == mark.as_of_us and not upserts and not leavers:
+            action, counts = "unchanged", (0, 0)
+        else:
+            store.refresh(build, upserts, leavers, mark)
+            action, counts = "refreshed", (len(upserts), len(leavers))
+    _publish(project, group, build)
+    return OnlineReport(
+        group=group.compiled.name,
+        version=group.compiled.version,
+        action=action,
+        as_of_us=mark.as_of_us,
+        data_through_us=mark.data_through_us,
+        effective_since_us=read_from,
+        rows=len(packed),
+        written=counts[0],
+        deleted=counts[1],
+    )
+
+
+def _publish(project: Project, group: RegisteredGroup, build: str) -> None:
+    """Point the registry at the build with the figures that the store itself holds."""
+    mark = project.online.mark(build)
+    if mark is None:
+        return
+    now_us = project.clock.now_us()
+    record = OnlineBuildRecord(
+        group=group.compiled.name,
+        version=group.compiled.version,
+        build=build,
+        as_of_us=mark.as_of_us,
+        data_through_us=mark.data_through_us,
+        refresh_seq=mark.refresh_seq,
+        rows=mark.rows,
+        run_end_us=now_us,
+    )
+    project.registry.publish_build(record, actor=project.actor, at_us=now_us)

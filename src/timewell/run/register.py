@@ -1,0 +1,161 @@
+"""Register definitions: check everything, run the tests, then write all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from timewell.build.checks import TestOutcome, run_checks
+from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, source_catalog
+from timewell.catalog.prepare import PreparedGroup, plain_record, prepare_group, service_record
+from timewell.define.load import Loaded
+from timewell.define.source import Source
+from timewell.errors import MissingColumn, TestsFailed, TimewellError
+from timewell.stores.frames import keep_frame, to_table
+from timewell.stores.offline import EngineSession
+from timewell.stores.project import Project
+from timewell.stores.registry import DefinitionRecord, PutOutcome
+
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterReport:
+    """What registering did, definition by definition, and how the tests went."""
+
+    outcomes: tuple[PutOutcome, ...]
+    tests: tuple[TestOutcome, ...]
+    dry_run: bool = False
+
+
+def register(project: Project, loaded: Loaded, *, bump: bool = False, dry_run: bool = False) -> RegisterReport:
+    """Register entities, sources, groups and services in one transaction.
+
+    Parameters
+    ----------
+    loaded
+        The definitions, each with the place it was written at.
+    bump
+        Give a group whose meaning changed under the same version the next one.
+    dry_run
+        Check and test everything, write nothing.
+
+    Raises
+    ------
+    TimewellError
+        The first mistake, with its place; nothing is written then.
+    TestsFailed
+        A feature's own tests do not hold.
+    """
+    catalog = load_catalog(project)
+    sources = [(where, _keep(project, source)) for where, source in loaded.sources]
+    merged = replace(
+        catalog,
+        sources={**catalog.sources, **{source.name: source for _, source in sources}},
+        entities={**catalog.entities, **{entity.name: entity for _, entity in loaded.entities}},
+    )
+    engine_catalog = source_catalog(project, merged.sources)
+    with project.engine.session(engine_catalog, project.engine_settings) as session:
+        for where, source in sources:
+            _located(where, lambda source=source: _check_source(source, session))
+        prepared, merged = _prepare_groups(project, loaded, merged, session, bump=bump)
+        changed = [item.registered for item in prepared if _is_new(item, catalog)]
+        tests = _run_tests(project, session, changed)
+    services = [
+        _located(where, lambda service=service: service_record(service, merged)) for where, service in loaded.services
+    ]
+    records = [plain_record(entity) for _, entity in loaded.entities]
+    records += [plain_record(source) for _, source in sources]
+    records += [item.record for item in prepared] + list(services)
+    if dry_run:
+        outcomes = [_foreseen(record, project) for record in records]
+    else:
+        outcomes = project.registry.put(records, actor=project.actor, at_us=project.clock.now_us())
+    return RegisterReport(outcomes=tuple(outcomes), tests=tuple(tests), dry_run=dry_run)
+
+
+def _keep(project: Project, source: Source) -> Source:
+    """Keep a frame's rows as a file, so that other processes can read them."""
+    if source.frame is None:
+        return source
+    digest = keep_frame(to_table(source.frame), project.state / "frames")
+    return source.model_copy(update={"frame": None, "frame_digest": digest})
+
+
+def _located(where: str, work: Callable[[], Made]) -> Made:
+    try:
+        return work()
+    except TimewellError as error:
+        if where:
+            raise error.located(where) from None
+        raise
+
+
+def _check_source(source: Source, session: EngineSession) -> None:
+    """Look at a source once: it can be read and has the columns that its definition names."""
+    columns = session.columns(source)
+    named = [source.event_time, source.arrival_time, source.sequence, *source.unique_on, *source.keys.values()]
+    for column in named:
+        if column is not None and column not in columns:
+            raise MissingColumn(table=f"source {source.name!r}", asked=column, known=sorted(columns))
+
+
+def _prepare_groups(
+    project: Project, loaded: Loaded, catalog: Catalog, session: EngineSession, *, bump: bool
+) -> tuple[list[PreparedGroup], Catalog]:
+    """Check the groups one after the other; each sees those before it, so that a double name shows."""
+    prepared = []
+    for where, group in loaded.groups:
+        item = _located(
+            where,
+            lambda group=group, catalog=catalog: prepare_group(
+                group, catalog, session, require_owner=project.config.require_owner, bump=bump
+            ),
+        )
+        prepared.append(item)
+        catalog = _with_group(catalog, item.registered)
+    return prepared, catalog
+
+
+def _with_group(catalog: Catalog, registered: RegisteredGroup) -> Catalog:
+    name, version = registered.key
+    epochs = replace(catalog.epochs, live={name: version, **catalog.epochs.live})
+    return replace(catalog, epochs=epochs, groups={**catalog.groups, registered.key: registered})
+
+
+def _is_new(item: PreparedGroup, catalog: Catalog) -> bool:
+    known = catalog.groups.get(item.registered.key)
+    return known is None or known.definition != item.registered.definition
+
+
+def _run_tests(project: Project, session: EngineSession, groups: Sequence[RegisteredGroup]) -> list[TestOutcome]:
+    now_us = project.clock.now_us()
+    outcomes = [outcome for group in groups for outcome in run_checks(project.engine, session, group, now_us=now_us)]
+    failed = [outcome for outcome in outcomes if not outcome.passed]
+    if failed:
+        failures = "; ".join(f"{outcome.feature} {outcome.test}: {outcome.detail}" for outcome in failed)
+        raise TestsFailed(count=len(failed), failures=failures)
+    return outcomes
+
+
+def _foreseen(record: DefinitionRecord, project: Project) -> PutOutcome:
+    """Say what writing a record would do."""
+    known = [found for found in project.registry.definitions(record.kind) if found.name == record.name]
+    same = [found for found in known if found.version == record.version]
+    action = "created" if not known else "new_version"
+    if same:
+        action = "unchanged" if dict(same[0].body) == dict(record.body) else "metadata"
+    return PutOutcome(kind=record.kind, name=record.name, version=record.version, action=action)  # type: ignore[arg-type]
+
+
+def run_tests(project: Project, asked: str | Iterable[str] | None) -> list[TestOutcome]:
+    """Run the tests of registered groups against the sources as they are now."""
+    catalog = load_catalog(project)
+    now_us = project.clock.now_us()
+    outcomes = []
+    with project.engine.session(source_catalog(project, catalog.sources), project.engine_settings) as session:
+        for group, _ in catalog.select(asked):
+            outcomes += run_checks(project.engine, session, group, now_us=now_us)
+    return outcomes

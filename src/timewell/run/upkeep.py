@@ -1,0 +1,101 @@
+"""Look after a project's state as a whole: copy it, put it back, bring it to a new format, delete it."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+from pathlib import Path
+
+from timewell import chance, durable
+from timewell.catalog.lookup import load_catalog
+from timewell.errors import ConfirmationNeeded, StateCorrupt, UsageError
+from timewell.stores.project import Project
+from timewell.stores.registry import FileRecord
+from timewell.types import SECOND_US, format_instant
+
+_REGISTRY = "registry.db"
+
+
+def last_update_epoch(project: Project, feature: str) -> int | None:
+    """Return until when a feature's data is complete, in whole seconds since 1970 UTC.
+
+    Judged on the online build where the feature is online, else on the offline table; ``None`` if never built.
+    """
+    found = load_catalog(project).resolve(feature)
+    if found.feature.online:
+        through = [
+            build.data_through_us
+            for build in project.registry.builds()
+            if (build.group, build.version) == found.group.key
+        ]
+    else:
+        files = project.registry.files(*found.group.key)
+        through = [max(file.end_us for file in files)] if files else []
+    return through[0] // SECOND_US if through else None
+
+
+def offline_files(project: Project, feature: str) -> list[tuple[FileRecord, Path]]:
+    """Return the live files of a feature's table with the place of each."""
+    group, _ = load_catalog(project).select(feature)[0]
+    files = [file for file in project.registry.files(*group.key) if file.path]
+    return [(file, project.tables.location(file)) for file in files]
+
+
+def backup(project: Project, to: Path) -> Path:
+    """Write registry, offline files, frames and manifests to one ``.tar`` file, whole or not at all.
+
+    The registry is copied first: files are immutable, so every file that the copy names is there afterwards. Online
+    builds are left out; ``timewell materialize online`` makes them again.
+    """
+    scratch = project.state / "tmp" / f"backup-{chance.new_id()}"
+    scratch.mkdir(parents=True)
+    try:
+        project.registry_state.backup(scratch / _REGISTRY)
+        with durable.replacing(to) as temporary, tarfile.open(temporary, "w") as archive:
+            archive.add(scratch / _REGISTRY, arcname=_REGISTRY)
+            for name in ("offline", "frames", "manifests"):
+                if (project.state / name).is_dir():
+                    archive.add(project.state / name, arcname=name)
+    finally:
+        shutil.rmtree(scratch)
+    return to
+
+
+def restore(project: Project, source: Path, *, yes: bool) -> None:
+    """Put a backup in the place of the state; the state that is there moves to ``<state>.before-restore-<time>``."""
+    if not source.is_file():
+        raise UsageError(problem=f"there is no backup at {source}")
+    if not yes:
+        raise ConfirmationNeeded(what="restore", items=f"nothing, but replaces {project.state} by {source}")
+    fresh = project.state.with_name(f"{project.state.name}.restoring-{chance.new_id()}")
+    try:
+        with tarfile.open(source) as archive:
+            archive.extractall(fresh, filter="data")
+    except tarfile.TarError as problem:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise StateCorrupt(file=str(source), problem=str(problem)) from None
+    if not (fresh / _REGISTRY).is_file():
+        shutil.rmtree(fresh)
+        raise StateCorrupt(file=str(source), problem="it holds no registry")
+    project.close()
+    if project.state.exists():
+        stamp = format_instant(project.clock.now_us()).replace(":", "")
+        project.state.rename(project.state.with_name(f"{project.state.name}.before-restore-{stamp}-{chance.new_id()}"))
+    fresh.rename(project.state)
+    durable.sync_directory(project.state.parent)
+
+
+def upgrade(project: Project) -> tuple[str, str]:
+    """Bring the registry to this program's format after a backup."""
+    stamp = format_instant(project.clock.now_us()).replace(":", "")
+    to = project.state / "backups" / f"registry-{stamp}-{chance.new_id()}.db"
+    to.parent.mkdir(parents=True, exist_ok=True)
+    return project.registry_state.upgrade(to)
+
+
+def reset(project: Project, *, yes: bool) -> None:
+    """Delete the state directory."""
+    if not yes:
+        raise ConfirmationNeeded(what="reset", items=f"{project.state}: registry, offline tables, online builds")
+    project.close()
+    shutil.rmtree(project.state, ignore_errors=True)

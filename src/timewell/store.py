@@ -1,0 +1,245 @@
+"""The feature store: one object that wires the parts, one method per verb, no logic of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from timewell.backfill.run import OfflineReport, Progress, materialize_offline
+from timewell.build.manifest import Manifest
+from timewell.build.training import TrainingRequest, get_training_set
+from timewell.catalog.lookup import Catalog, load_catalog
+from timewell.define.entity import Entity
+from timewell.define.feature import Feature, FeatureGroup, FeatureService
+from timewell.define.load import Loaded, load_folder, read_group
+from timewell.define.source import Source
+from timewell.materialize.online import OnlineReport, materialize_online
+from timewell.run.describe import FeatureRow, list_features, search
+from timewell.run.doctor import Finding, doctor
+from timewell.run.forget import ForgetReport, forget
+from timewell.run.register import RegisterReport, register, run_tests
+from timewell.run.upkeep import backup, last_update_epoch, offline_files, reset, restore, upgrade
+from timewell.serve.reader import Reader
+from timewell.stores.project import Project
+from timewell.stores.query import AsOf
+from timewell.stores.registry import AuditRow, FileRecord
+from timewell.types import parse_duration
+
+if TYPE_CHECKING:
+    from timewell.build.checks import TestOutcome
+    from timewell.build.trainingset import TrainingSet
+    from timewell.serve.response import OnlineFeatures
+
+
+class FeatureStore:
+    """A project's features: define, build, materialize, serve.
+
+    Parameters
+    ----------
+    path
+        Directory of a project; searched upwards from the current directory when omitted.
+    profile
+        A ``[profile.NAME]`` of ``timewell.toml``.
+    now
+        Freezes the clock at an instant (tests, replays, demos on old data).
+
+    Raises
+    ------
+    ProjectNotFound, ConfigError, StateTooNew, StateTooOld
+    """
+
+    def __init__(self, path: str | Path | None = None, *, profile: str | None = None, now: object = None) -> None:
+        self.project = Project.find(None if path is None else Path(path), profile=profile, now=now)
+
+    @classmethod
+    def init(cls, path: str | Path, *, now: object = None) -> Self:
+        """Make a new project in a directory and open it; raises ``ProjectExists`` if there is one."""
+        Project.create(Path(path), now=now).close()
+        return cls(path, now=now)
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self.project)
+
+    def register_source(self, source: Source | Mapping[str, Any]) -> RegisterReport:
+        """Register a source after looking at its columns; a frame's rows are kept beside the state."""
+        found = source if isinstance(source, Source) else Source.read(dict(source))
+        return self._register(Loaded(sources=[("", found)]))
+
+    def register_entity(self, entity: Entity | Mapping[str, Any]) -> RegisterReport:
+        """Register an entity; needed only for composite keys, key types or a description."""
+        found = entity if isinstance(entity, Entity) else Entity.read(dict(entity))
+        return self._register(Loaded(entities=[("", found)]))
+
+    def register_feature(
+        self, feature: Feature | FeatureGroup | Mapping[str, Any], *, bump: bool = False
+    ) -> RegisterReport:
+        """Register a feature alone (a group of one under its own name), as a dict or a ``tw.Feature``."""
+        return self._register(Loaded(groups=[("", read_group(feature))]), bump=bump)
+
+    def register_group(self, group: FeatureGroup | Mapping[str, Any], *, bump: bool = False) -> RegisterReport:
+        """Register a feature group."""
+        return self._register(Loaded(groups=[("", read_group(group))]), bump=bump)
+
+    def register_service(self, service: FeatureService | Mapping[str, Any]) -> RegisterReport:
+        """Register a feature service; bare names are pinned to the versions that are live now."""
+        found = service if isinstance(service, FeatureService) else FeatureService.read(dict(service))
+        return self._register(Loaded(services=[("", found)]))
+
+    def apply(self, folder: str | Path | None = None, *, bump: bool = False, dry_run: bool = False) -> RegisterReport:
+        """Register every definition of a folder (the project's own by default), all or none."""
+        found = load_folder(self.project.root / (folder or self.project.config.definitions))
+        return self._register(found, bump=bump, dry_run=dry_run)
+
+    def _register(self, loaded: Loaded, *, bump: bool = False, dry_run: bool = False) -> RegisterReport:
+        report = register(self.project, loaded, bump=bump, dry_run=dry_run)
+        self._reader.forget_epoch()
+        return report
+
+    def test(self, features: str | Iterable[str] | None = None) -> list[TestOutcome]:
+        """Run the tests of registered features against the sources as they are now."""
+        return run_tests(self.project, features)
+
+    def list_features(self) -> list[FeatureRow]:
+        """Return every feature of every live group."""
+        return list_features(self.project)
+
+    def search(self, words: str) -> list[FeatureRow]:
+        """Return the features in whose name, description, column, owner or tags every word occurs."""
+        return search(self.project, words)
+
+    def catalog(self) -> Catalog:
+        """Return one consistent look at everything registered, old versions included."""
+        return load_catalog(self.project)
+
+    def get_historical_features(
+        self,
+        spine: object,
+        features: Sequence[str] | str | Manifest | Mapping[str, Any] = (),
+        *,
+        service: str | None = None,
+        event_time: str | None = None,
+        as_of: AsOf = "known",
+        deterministic: bool = False,
+    ) -> TrainingSet:
+        """Join features onto a spine, each as it was at the row's instant.
+
+        Parameters
+        ----------
+        spine
+            A pandas, polars or Arrow frame, a file, or SQL over the registered sources. Rows out = rows in, in order.
+        features
+            References ``[group:]name[@version]``, or the manifest of an earlier training set.
+        service
+            A feature service instead of, or besides, ``features``.
+        event_time
+            The spine's time column; found by name or type when there is one.
+        as_of
+            ``known``: a row counts once it has arrived. ``happened``: arrival times hide nothing.
+        deterministic
+            Fold floats in one order: equal bit for bit between runs.
+        """
+        request = TrainingRequest(spine, features, service, event_time, as_of, deterministic)
+        return get_training_set(self.project, request)
+
+    def materialize_offline(
+        self,
+        feature: str | Iterable[str] | None = None,
+        *,
+        start: object,
+        end: object,
+        progress: Progress | None = None,
+    ) -> list[OfflineReport]:
+        """Build offline tables for ``[start, end)``; a date as end means the whole of that day.
+
+        Partitions done before from the same source are skipped; days that are not over yet stay pending.
+        """
+        return materialize_offline(self.project, feature=feature, start=start, end=end, progress=progress)
+
+    def materialize_online(
+        self,
+        feature: str | Iterable[str] | None = None,
+        *,
+        since: object = None,
+        as_of: object = None,
+        progress: Progress | None = None,
+    ) -> list[OnlineReport]:
+        """Bring online builds to an instant (now by default); all online features when none is named.
+
+        ``since`` is a hint about cost: windows are complete whatever it says.
+        """
+        reports = materialize_online(self.project, feature=feature, since=since, as_of=as_of, progress=progress)
+        self._reader.forget_epoch()
+        return reports
+
+    def get_online_features(
+        self,
+        features: Sequence[str] | str = (),
+        entities: Sequence[Mapping[str, object]] = (),
+        *,
+        service: str | None = None,
+        max_staleness: str | None = None,
+    ) -> OnlineFeatures:
+        """Return the present feature vectors of some entities, with a status for every value."""
+        limit_us = None if max_staleness is None else parse_duration(max_staleness)
+        return self._reader.get(features, entities, service=service, max_staleness_us=limit_us)
+
+    async def aget_online_features(
+        self,
+        features: Sequence[str] | str = (),
+        entities: Sequence[Mapping[str, object]] = (),
+        *,
+        service: str | None = None,
+        max_staleness: str | None = None,
+    ) -> OnlineFeatures:
+        """Do as :meth:`get_online_features` without blocking the event loop."""
+        return await asyncio.to_thread(
+            self.get_online_features, features, entities, service=service, max_staleness=max_staleness
+        )
+
+    def get_last_update_epoch(self, feature: str) -> int | None:
+        """Return until when (whole seconds since 1970) a feature's data is complete; ``None`` if never built."""
+        return last_update_epoch(self.project, feature)
+
+    def offline_files(self, feature: str) -> list[tuple[FileRecord, Path]]:
+        """Return the live Parquet files of a feature's table, for any other program to read."""
+        return offline_files(self.project, feature)
+
+    def forget(self, entity: str, key: Mapping[str, object]) -> ForgetReport:
+        """Erase one key from online builds, offline tables and kept frames; audited by a digest of the key."""
+        report = forget(self.project, entity, key)
+        self._reader.forget_epoch()
+        return report
+
+    def audit_log(self, *, subject: str | None = None, limit: int = 100) -> list[AuditRow]:
+        """Return who changed what when, newest first."""
+        return self.project.registry.audit(subject=subject, limit=limit)
+
+    def doctor(self) -> list[Finding]:
+        """Check that everything the registry names is there and sound."""
+        return doctor(self.project)
+
+    def backup(self, to: str | Path) -> Path:
+        """Write a consistent copy of the project's state to one file."""
+        return backup(self.project, Path(to))
+
+    def restore(self, source: str | Path, *, yes: bool = False) -> None:
+        """Replace the project's state by a backup; what is there is kept beside it."""
+        restore(self.project, Path(source), yes=yes)
+        self._reader.forget_epoch()
+
+    def upgrade(self) -> tuple[str, str]:
+        """Back up, then migrate the state to this program's format; returns the formats (from, to)."""
+        return upgrade(self.project)
+
+    def reset(self, *, yes: bool = False) -> None:
+        """Delete everything Timewell wrote for this project (definitions files stay)."""
+        reset(self.project, yes=yes)
+        self._reader.forget_epoch()
+
+    def close(self) -> None:
+        """Release files and connections; the store may be used again."""
+        self.project.close()

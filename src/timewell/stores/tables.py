@@ -1,0 +1,36 @@
+"""The contract of offline tables: immutable files, one per partition of one version."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from timewell.stores.registry import FileRecord
+from timewell.types import Interval
+
+
+class OfflineTables(Protocol):
+    """Writes new files and reads them back; which files are live is the registry's business."""
+
+    def write(self, group: str, version: str, partition: Interval, rows: pa.Table) -> FileRecord:
+        """Write a partition as a new file, durably; equal rows give equal bytes."""
+        ...
+
+    def read(self, files: Sequence[FileRecord]) -> pa.Table:
+        """Return the rows of some files; raises ``StateCorrupt`` naming a file that is damaged."""
+        ...
+
+    def location(self, file: FileRecord) -> Path:
+        """Return where a file lies, for other programs to read."""
+        ...
+
+    def problem(self, file: FileRecord) -> str | None:
+        """Return what is wrong with a file against its record; ``None`` when sound."""
+        ...
+
+    def remove(self, files: Sequence[FileRecord]) -> None:
+        """Delete files that no snapshot names any more."""
+        ...
