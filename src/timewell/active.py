@@ -27,7 +27,7 @@ def _verb(name: str) -> Callable[..., Any]:
     method = getattr(FeatureStore, name)
 
     @wraps(method)
-    def act(*args: Any, **named: Any) -> Any:
+    def act(*args: Any, **named: Any) -> Any:  # noqa: ANN401  # the method's own signature, via wraps
         return getattr(store(), name)(*args, **named)
 
     return act

@@ -107,14 +107,15 @@ def read_config(root: Path, profile: str | None = None) -> Config:
     file = root / FILE
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise ConfigError(file=str(file), problem=str(problem)) from None
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(file=str(file), problem=str(error)) from None
     profiles = content.pop("profile", {})
     chosen = profile or os.environ.get(PROFILE_ENVIRONMENT)
     if chosen:
         if chosen not in profiles:
-            problem = f"there is no [profile.{chosen}]; it has: {', '.join(sorted(profiles)) or 'none'}"
-            raise ConfigError(file=str(file), problem=problem + did_you_mean(chosen, profiles))
+            known = ", ".join(sorted(profiles)) or "none"
+            text = f"there is no [profile.{chosen}]; it has: {known}.{did_you_mean(chosen, profiles)}"
+            raise ConfigError(file=str(file), problem=text)
         content = _merged(content, profiles[chosen])
     try:
         return msgspec.convert(_resolved(content, root), Config)
@@ -130,7 +131,7 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _resolved(value: Any, root: Path) -> Any:
+def _resolved(value: object, root: Path) -> object:
     """Replace ``${env:NAME}`` and ``file:PATH`` by what they refer to."""
     if isinstance(value, Mapping):
         return {name: _resolved(below, root) for name, below in value.items()}

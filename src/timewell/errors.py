@@ -21,7 +21,7 @@ def did_you_mean(asked: str, known: Iterable[str]) -> str:
 class _Facts(string.Formatter):
     """Format a template; a missing fact shows its name instead of failing inside an error."""
 
-    def get_value(self, key: int | str, args: object, kwargs: Mapping[str, object]) -> object:
+    def get_value(self, key: int | str, _args: object, kwargs: Mapping[str, object]) -> object:
         value = kwargs.get(str(key), "{" + str(key) + "}")
         if isinstance(value, (list, tuple, set, frozenset)):
             return ", ".join(str(part) for part in value) or "none"

@@ -65,7 +65,8 @@ class TrainingSet:
         return {name: Coverage(rows=len(column), nulls=column.null_count) for name, column in self._values.items()}
 
     def __len__(self) -> int:
-        return self._spine.table.num_rows
+        rows: int = self._spine.table.num_rows
+        return rows
 
     def to_arrow(self) -> pa.Table:
         """Return an Arrow table without the pandas index columns."""

@@ -138,7 +138,7 @@ class Catalog:
         if service is not None:
             asked += self.service_references(service)
         if not asked:
-            raise NothingAsked()
+            raise NothingAsked
         return [self.resolve(reference) for reference in asked]
 
     def service_references(self, reference: str) -> tuple[str, ...]:

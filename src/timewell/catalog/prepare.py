@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pyarrow as pa
 
@@ -33,7 +32,7 @@ from timewell.errors import (
 from timewell.stores.arrow import to_arrow_type
 from timewell.stores.offline import EngineSession
 from timewell.stores.query import GroupQuery
-from timewell.stores.registry import DefinitionRecord
+from timewell.stores.registry import DefinitionKind, DefinitionRecord
 
 _KEY_TYPES = {"int32": "int64", "int64": "int64", "string": "string", "bool": "bool", "date": "date"}
 _COUNTER = re.compile(r"(.*?)(\d+)$")
@@ -50,7 +49,7 @@ class PreparedGroup:
 def plain_record(definition: Entity | Source) -> DefinitionRecord:
     """Return the record of an entity or a source."""
     body = definition.dump()
-    kind = "entity" if isinstance(definition, Entity) else "source"
+    kind: DefinitionKind = "entity" if isinstance(definition, Entity) else "source"
     return DefinitionRecord(kind=kind, name=definition.name, body=body, content_hash=_digest(body))
 
 
@@ -251,6 +250,6 @@ def _check_empty(feature: CompiledFeature, dtype: str) -> None:
         raise DefinitionError(problem=problem, where=feature.name) from None
 
 
-def _digest(value: Any) -> str:
+def _digest(value: object) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

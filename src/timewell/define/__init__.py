@@ -1,0 +1,1 @@
+"""What a feature is: inert, validated data, and its one canonical form."""

@@ -60,56 +60,56 @@ def latest(column: str) -> Aggregation:
     return Aggregation(type="latest", column=column)
 
 
-def sum(column: str, *, window: Duration) -> Aggregation:  # noqa: A001  # the field's own name, used as tw.sum
-    """Sum of the non-null values; exact for integers and decimals; 0 when there are none."""
-    return Aggregation(type="sum", column=column, window=window)  # type: ignore[arg-type]
+def sum(column: str, *, window: Duration) -> Aggregation:
+    """Add up the non-null values; exact for integers and decimals; 0 when there are none."""
+    return Aggregation(type="sum", column=column, window=window)
 
 
 def count(column: str | None = None, *, window: Duration) -> Aggregation:
-    """Number of rows, or of non-null values of a column."""
-    return Aggregation(type="count", column=column, window=window)  # type: ignore[arg-type]
+    """Count rows, or the non-null values of a column."""
+    return Aggregation(type="count", column=column, window=window)
 
 
 def mean(column: str, *, window: Duration) -> Aggregation:
-    """Arithmetic mean of the non-null values."""
-    return Aggregation(type="mean", column=column, window=window)  # type: ignore[arg-type]
+    """Take the arithmetic mean of the non-null values."""
+    return Aggregation(type="mean", column=column, window=window)
 
 
-def min(column: str, *, window: Duration) -> Aggregation:  # noqa: A001  # the field's own name, used as tw.min
+def min(column: str, *, window: Duration) -> Aggregation:
     """Smallest non-null value."""
-    return Aggregation(type="min", column=column, window=window)  # type: ignore[arg-type]
+    return Aggregation(type="min", column=column, window=window)
 
 
-def max(column: str, *, window: Duration) -> Aggregation:  # noqa: A001  # the field's own name, used as tw.max
+def max(column: str, *, window: Duration) -> Aggregation:
     """Greatest non-null value."""
-    return Aggregation(type="max", column=column, window=window)  # type: ignore[arg-type]
+    return Aggregation(type="max", column=column, window=window)
 
 
 def stddev(column: str, *, window: Duration) -> Aggregation:
     """Sample standard deviation; null for fewer than two values."""
-    return Aggregation(type="stddev", column=column, window=window)  # type: ignore[arg-type]
+    return Aggregation(type="stddev", column=column, window=window)
 
 
 def variance(column: str, *, window: Duration) -> Aggregation:
     """Sample variance; null for fewer than two values."""
-    return Aggregation(type="variance", column=column, window=window)  # type: ignore[arg-type]
+    return Aggregation(type="variance", column=column, window=window)
 
 
 def count_distinct(column: str, *, window: Duration) -> Aggregation:
-    """Number of different non-null values."""
-    return Aggregation(type="count_distinct", column=column, window=window)  # type: ignore[arg-type]
+    """Count the different non-null values."""
+    return Aggregation(type="count_distinct", column=column, window=window)
 
 
 def first(column: str, *, window: Duration) -> Aggregation:
     """Oldest non-null value."""
-    return Aggregation(type="first", column=column, window=window)  # type: ignore[arg-type]
+    return Aggregation(type="first", column=column, window=window)
 
 
 def last(column: str, *, window: Duration) -> Aggregation:
     """Newest non-null value."""
-    return Aggregation(type="last", column=column, window=window)  # type: ignore[arg-type]
+    return Aggregation(type="last", column=column, window=window)
 
 
 def last_n(column: str, *, n: int, window: Duration) -> Aggregation:
     """Return the newest ``n`` non-null values, newest first."""
-    return Aggregation(type="last_n", column=column, n=n, window=window)  # type: ignore[arg-type]
+    return Aggregation(type="last_n", column=column, n=n, window=window)

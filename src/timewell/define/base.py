@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import typing
 from collections.abc import Sequence
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
@@ -40,33 +40,48 @@ def check_version(version: str) -> str:
     return version
 
 
+def _instant(value: object) -> int:
+    return parse_instant(value)
+
+
 Name = Annotated[str, AfterValidator(check_name)]
 SourceName = Annotated[str, AfterValidator(check_source_name)]
 Version = Annotated[str, AfterValidator(check_version)]
 _JSON = "json"
 DurationUs = Annotated[
     int,
-    BeforeValidator(lambda value: parse_duration(value)),
+    BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str),
 ]
 InstantUs = Annotated[
     int,
-    BeforeValidator(lambda value: parse_instant(value)),
+    BeforeValidator(_instant),
     PlainSerializer(format_instant, return_type=str),
 ]
 
 
-class _Checked(type(BaseModel)):  # type: ignore[misc]  # pydantic's metaclass has no public name
-    """Turn pydantic's errors into ours where a person constructs a definition."""
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
 
-    def __call__(cls, *args: object, **fields: object) -> Any:
+Made = TypeVar("Made")
+
+
+class _Checked(ModelMetaclass):
+    """Turn pydantic's errors into ours where a person constructs a definition.
+
+    It also tells type checkers to leave the arguments alone: ``ttl="14d"`` is right although the field is an int.
+    """
+
+    def __call__(cls: type[Made], *args: object, **fields: object) -> Made:  # noqa: N805  # a metaclass
         if args:
             problem = f"{cls.__name__} takes keyword arguments only"
             raise DefinitionError(problem=problem, hint=f"Write {cls.__name__}(name=..., ...).")
         try:
-            return super().__call__(**fields)
+            return cast("Made", super().__call__(**fields))  # type: ignore[misc]  # the metaclass' own call
         except ValidationError as error:
-            raise from_pydantic(error, typing.cast("type[BaseModel]", cls)) from None
+            raise from_pydantic(error, cast("type[BaseModel]", cls)) from None
 
 
 class Definition(BaseModel, metaclass=_Checked):

@@ -122,7 +122,7 @@ def compile_group(group: FeatureGroup, *, source: Source, entity: Entity | None 
 
 
 def _compile_feature(feature: Feature, group: FeatureGroup) -> CompiledFeature:
-    def chosen(field: str) -> Any:
+    def chosen(field: str) -> Any:  # noqa: ANN401  # one of many fields
         own = getattr(feature, field)
         return own if own is not None and own not in ("", ()) else getattr(group, field)
 

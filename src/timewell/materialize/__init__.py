@@ -1,0 +1,1 @@
+"""The present of online features, written to the online store."""

@@ -12,10 +12,10 @@ from typing import Literal
 
 from timewell import chance
 from timewell.build.snapshot import SnapshotRequest, snapshot
+from timewell.catalog.layout import RowLayout
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, source_catalog
 from timewell.catalog.prepare import check_schema
 from timewell.errors import InvalidRange, NotOnline, StateBusy, Superseded, UsageError
-from timewell.catalog.layout import RowLayout
 from timewell.stores.offline import EngineSession
 from timewell.stores.online import BuildMark
 from timewell.stores.project import Project

@@ -1,0 +1,1 @@
+"""What acts on a project as a whole: registering, forgetting, looking after its state."""

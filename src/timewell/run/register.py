@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from timewell.build.checks import TestOutcome, run_checks
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, source_catalog
@@ -16,9 +16,6 @@ from timewell.stores.frames import keep_frame, to_table
 from timewell.stores.offline import EngineSession
 from timewell.stores.project import Project
 from timewell.stores.registry import DefinitionRecord, PutOutcome
-
-
-Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,16 +56,18 @@ def register(project: Project, loaded: Loaded, *, bump: bool = False, dry_run: b
     engine_catalog = source_catalog(project, merged.sources)
     with project.engine.session(engine_catalog, project.engine_settings) as session:
         for where, source in sources:
-            _located(where, lambda source=source: _check_source(source, session))
+            with _place(where):
+                _check_source(source, session)
         prepared, merged = _prepare_groups(project, loaded, merged, session, bump=bump)
         changed = [item.registered for item in prepared if _is_new(item, catalog)]
         tests = _run_tests(project, session, changed)
-    services = [
-        _located(where, lambda service=service: service_record(service, merged)) for where, service in loaded.services
-    ]
+    services = []
+    for where, service in loaded.services:
+        with _place(where):
+            services.append(service_record(service, merged))
     records = [plain_record(entity) for _, entity in loaded.entities]
     records += [plain_record(source) for _, source in sources]
-    records += [item.record for item in prepared] + list(services)
+    records += [item.record for item in prepared] + services
     if dry_run:
         outcomes = [_foreseen(record, project) for record in records]
     else:
@@ -84,9 +83,11 @@ def _keep(project: Project, source: Source) -> Source:
     return source.model_copy(update={"frame": None, "frame_digest": digest})
 
 
-def _located(where: str, work: Callable[[], Made]) -> Made:
+@contextmanager
+def _place(where: str) -> Iterator[None]:
+    """Say in every error which file it comes from."""
     try:
-        return work()
+        yield
     except TimewellError as error:
         if where:
             raise error.located(where) from None
@@ -108,12 +109,8 @@ def _prepare_groups(
     """Check the groups one after the other; each sees those before it, so that a double name shows."""
     prepared = []
     for where, group in loaded.groups:
-        item = _located(
-            where,
-            lambda group=group, catalog=catalog: prepare_group(
-                group, catalog, session, require_owner=project.config.require_owner, bump=bump
-            ),
-        )
+        with _place(where):
+            item = prepare_group(group, catalog, session, require_owner=project.config.require_owner, bump=bump)
         prepared.append(item)
         catalog = _with_group(catalog, item.registered)
     return prepared, catalog

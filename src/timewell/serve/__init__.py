@@ -1,0 +1,1 @@
+"""Feature vectors for requests."""

@@ -10,10 +10,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from timewell.catalog.layout import RowLayout
 from timewell.catalog.lookup import Catalog, RegisteredGroup, Resolved, load_catalog
 from timewell.define.compiled import CompiledFeature
 from timewell.errors import MissingKey, NeverMaterialized, NotOnline, UsageError
-from timewell.catalog.layout import RowLayout
 from timewell.serve.response import OnlineFeatures, Status
 from timewell.stores.online import BuildMark, ReadKeys
 from timewell.stores.project import Project

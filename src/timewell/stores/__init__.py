@@ -1,0 +1,1 @@
+"""The contracts of the back ends, and the data that passes through them."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -53,7 +52,7 @@ def keep_frame(table: pa.Table, directory: Path) -> str:
         digest = hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     unfinished.replace(directory / f"{digest}.parquet")
     durable.sync_directory(directory)
-    return cast("str", digest)
+    return digest
 
 
 def _decoded(table: pa.Table) -> pa.Table:

@@ -11,7 +11,7 @@ from timewell.errors import ConfigError, MissingExtra
 GROUP = "timewell.backends"
 
 
-def open_backend(name: str, /, **settings: Any) -> Any:
+def open_backend(name: str, /, **settings: Any) -> Any:  # noqa: ANN401  # each caller knows its protocol
     """Return the back end registered under a name, opened with its settings.
 
     Raises

@@ -17,6 +17,6 @@ class DuckEngine:
         return DuckSession(catalog, settings or EngineSettings())
 
 
-def open() -> DuckEngine:  # noqa: A001  # the name every back end's entry point has
+def open() -> DuckEngine:
     """Return the engine."""
     return DuckEngine()

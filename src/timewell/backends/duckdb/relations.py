@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -48,17 +47,15 @@ def database_file(catalog: SourceCatalog, source: Source) -> Path | None:
 
 def directories(catalog: SourceCatalog) -> list[str]:
     """Return every directory that the registered sources lie in: all that a locked session may read."""
-    found = set()
+    found: set[Path] = set()
     for source in catalog.sources.values():
         place = file_pattern(catalog, source)
         if place:
             fixed = _GLOB.split(place)[0]
-            found.add(os.path.dirname(fixed))
+            found.add(Path(fixed if fixed.endswith("/") else str(Path(fixed).parent)))
         elif file := database_file(catalog, source):
-            found.add(str(file.parent))
-    return sorted(
-        {os.path.join(os.path.realpath(path), "") for path in found} | {os.path.join(path, "") for path in found}
-    )
+            found.add(file.parent)
+    return sorted({f"{place}/" for path in found for place in (path, path.resolve())})
 
 
 def attach_databases(connection: duckdb.DuckDBPyConnection, catalog: SourceCatalog) -> None:
@@ -181,11 +178,11 @@ def _chunks(cursor: sqlite3.Cursor, names: list[str]) -> Iterator[pa.Table]:
             return
 
 
-def fingerprint(catalog: SourceCatalog, source: Source, files: list[str]) -> str:
+def fingerprint(source: Source, files: list[str]) -> str:
     """Return a digest of what a source's rows come from: files by size and time, queries by text and their sources."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((source.name, source.sql, source.table)).encode())
     for path in files:
-        status = os.stat(path)
+        status = Path(path).stat()
         digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
     return digest.hexdigest()

@@ -136,13 +136,11 @@ def filter_columns(condition: str | None, group: str) -> list[str]:
         return []
     try:
         parsed = sqlglot.parse_one(f"SELECT 1 WHERE {condition}\n", dialect="duckdb")
-    except sqlglot.errors.SqlglotError as problem:
-        raise DefinitionError(problem=f"the filter cannot be parsed: {problem}", where=f"{group}.filter") from None
+    except sqlglot.errors.SqlglotError as error:
+        raise DefinitionError(problem=f"the filter cannot be parsed: {error}", where=f"{group}.filter") from None
     where = parsed.args.get("where")
-    plain = (
-        isinstance(parsed, exp.Select) and where is not None and not (set(_given(parsed)) - {"expressions", "where"})
-    )
-    if not plain or any(True for _ in where.find_all(*_UNSAFE)):
+    plain = isinstance(parsed, exp.Select) and not (set(_given(parsed)) - {"expressions", "where"})
+    if not plain or where is None or any(True for _ in where.find_all(*_UNSAFE)):
         problem = "a filter is one condition on the source's own columns, without subqueries or aggregates"
         raise DefinitionError(problem=f"{problem}: {condition}", where=f"{group}.filter")
     return sorted({column.name for column in where.find_all(exp.Column)})

@@ -62,7 +62,7 @@ class DuckSession:
     def fingerprint(self, source: Source) -> str:
         """Return a digest of the files behind a source, those behind a query's sources included."""
         files = self._files(source)
-        return relations.fingerprint(self._catalog, source, files)
+        return relations.fingerprint(source, files)
 
     def evaluate(self, query: GroupQuery, probes: pa.Table, *, state: bool = False) -> pa.Table:
         """Return the features' values for each probe, in order."""
@@ -152,7 +152,7 @@ class DuckSession:
 
     def _files(self, source: Source) -> list[str]:
         if place := relations.file_pattern(self._catalog, source):
-            return sorted(glob.glob(place, recursive=True))
+            return sorted(glob.glob(place, recursive=True))  # noqa: PTH207  # the pattern is absolute; Path.glob is not
         if file := relations.database_file(self._catalog, source):
             return [str(path) for path in (file, Path(f"{file}-wal"), Path(f"{file}.wal")) if path.exists()]
         if source.sql is None:
@@ -210,7 +210,7 @@ def _translated(query: GroupQuery, problem: duckdb.Error) -> TimewellError:
     """Say in our words what DuckDB found wrong while computing."""
     text = str(problem)
     if OVERFLOW in text:
-        name = text.split(OVERFLOW, 1)[1].split()[0]
+        name = text.partition(OVERFLOW)[2].split(maxsplit=1)[0]
         return ValueOverflow(feature=name, dtype="int64")
     if isinstance(problem, duckdb.OutOfRangeException):
         exact = [feature.name for feature in query.features if decimal_parts(query.dtypes[feature.name])]

@@ -78,6 +78,6 @@ def _checksum(path: Path) -> str:
         return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
 
 
-def open(root: Path) -> ParquetTables:  # noqa: A001  # the name every back end's entry point has
+def open(root: Path) -> ParquetTables:
     """Return the tables below a directory."""
     return ParquetTables(root)
