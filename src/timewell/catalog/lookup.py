@@ -175,8 +175,8 @@ class Catalog:
 
 def load_catalog(project: Project) -> Catalog:
     """Read the registry once and compile what it holds."""
+    epochs = project.registry.epoch_map()  # first: what it names as live is then among the definitions read after it
     records = project.registry.definitions()
-    epochs = project.registry.epoch_map()
     of_kind: dict[str, list[DefinitionRecord]] = {"entity": [], "source": [], "group": [], "service": []}
     for record in records:
         of_kind[record.kind].append(record)

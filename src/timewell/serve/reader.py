@@ -19,6 +19,7 @@ from timewell.stores.online import BuildMark, ReadKeys
 from timewell.stores.project import Project
 
 _POLL_S = 0.2
+_MOST_PREPARED = 1024  # a caller that permutes its features must not fill the memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +129,14 @@ class Reader:
                 self._prepared = {}
             self._epoch, self._polled_s = epoch, now_s
         ready = self._prepared.get((asked, service))
-        if ready is None:
+        # A thread that began before a switch may store what it prepared after it: never answer from before an epoch
+        # that was answered already.
+        if ready is None or ready.epoch < self._epoch:
             catalog = load_catalog(self._project)
             ready = _prepare(catalog, catalog.resolve_all(asked, service=service))
+            self._epoch = max(self._epoch, ready.epoch)
+            if len(self._prepared) >= _MOST_PREPARED:
+                self._prepared = {}
             self._prepared[asked, service] = ready
         return ready
 
