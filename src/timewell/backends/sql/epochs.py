@@ -1,0 +1,94 @@
+"""What is live: the epoch and the pointers it stands for.
+
+Rule: whoever moves a pointer moves the epoch in the same transaction; it only ever increases.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from timewell.backends.sql import schema
+from timewell.backends.sql.audit import Deed, Stamp, append
+from timewell.backends.sql.rows import to_line, to_record
+from timewell.errors import Superseded, UnknownGroup
+from timewell.stores.registry import EpochMap, OnlineBuildRecord
+
+
+def current(connection: Connection) -> int:
+    """Return the epoch."""
+    epoch: int = connection.execute(select(schema.head.c.epoch)).scalar_one()
+    return epoch
+
+
+def advance(connection: Connection) -> int:
+    """Move the epoch on; returns the new one."""
+    connection.execute(update(schema.head).values(epoch=schema.head.c.epoch + 1))
+    return current(connection)
+
+
+def pin(connection: Connection) -> EpochMap:
+    """Return the epoch with everything it stands for."""
+    live = connection.execute(select(schema.live.c.group_name, schema.live.c.version))
+    builds, tables = schema.online_build.c, schema.offline_table.c
+    pointed = connection.execute(select(builds.group_name, builds.version, builds.build))
+    snapshots = connection.execute(select(tables.group_name, tables.version, tables.snapshot))
+    return EpochMap(
+        epoch=current(connection),
+        live={group: version for group, version in live},  # noqa: C416 - rows are no pairs to a type checker
+        builds={(group, version): build for group, version, build in pointed},
+        snapshots={(group, version): snapshot for group, version, snapshot in snapshots},
+    )
+
+
+def require_version(connection: Connection, group: str, version: str) -> None:
+    """Refuse a version that nobody registered."""
+    named = schema.definition.c
+    versions = set(connection.scalars(select(named.version).where(named.kind == "group", named.name == group)))
+    if version not in versions:
+        known = [f"{group}@{one}" for one in sorted(versions)]
+        raise UnknownGroup(asked=f"{group}@{version}", known=known)
+
+
+def publish(connection: Connection, record: OnlineBuildRecord, stamp: Stamp) -> int:
+    """Point a version at an online build, or update the figures of the one it points at."""
+    require_version(connection, record.group, record.version)
+    table = schema.online_build
+    place = (table.c.group_name == record.group, table.c.version == record.version)
+    line = connection.execute(select(table).where(*place)).one_or_none()
+    held = None if line is None else to_record(OnlineBuildRecord, line)
+    if held == record:
+        return current(connection)
+    if held is not None and held.build == record.build:
+        _refuse_older(held, record)
+        connection.execute(update(table).where(*place).values(to_line(record)))
+        return current(connection)
+    connection.execute(delete(table).where(*place))
+    connection.execute(insert(table).values(to_line(record)))
+    epoch = advance(connection)
+    detail = {
+        "version": record.version,
+        "build": record.build,
+        "replaced": held.build if held else None,
+        "as_of_us": record.as_of_us,
+        "rows": record.rows,
+        "epoch": epoch,
+    }
+    append(connection, [Deed(action="publish_build", subject=record.group, detail=detail)], stamp)
+    return epoch
+
+
+def _refuse_older(held: OnlineBuildRecord, offered: OnlineBuildRecord) -> None:
+    """Keep a refresher that was held up from reporting old figures over newer ones."""
+    if (offered.as_of_us, offered.refresh_seq) < (held.as_of_us, held.refresh_seq):
+        raise Superseded(
+            what=f"the figures of online build {held.build}",
+            held=f"as_of {held.as_of_us}, refresh {held.refresh_seq}",
+            offered=f"as_of {offered.as_of_us}, refresh {offered.refresh_seq}",
+        )
+
+
+def builds(connection: Connection) -> list[OnlineBuildRecord]:
+    """Return every online build that is pointed at."""
+    table = schema.online_build
+    lines = connection.execute(select(table).order_by(table.c.group_name, table.c.version))
+    return [to_record(OnlineBuildRecord, line) for line in lines]

@@ -1,0 +1,1 @@
+"""The steps between formats, run by alembic."""

@@ -1,0 +1,214 @@
+"""The registry's tables, as SQLAlchemy Core objects.
+
+Rule: a change here is a new migration under ``migrations/versions`` and a new last entry of :data:`FORMATS`; a test
+compares what the migrations make from nothing with what this module makes.
+
+How snapshots of thousands of partitions stay cheap: ``snapshot_file`` holds one line per *stay* of a file in its
+table, from the snapshot that brought it to the one that took it away. A commit of k partitions writes k lines and
+ends k others, whatever the table's size; reading a snapshot is one ``from <= s < to`` comparison, with no folding of
+differences. Restoring a partition is one more line that points at the old file. (A full list per snapshot costs
+thousands of lines for a daily run of one partition; a chain of differences must be folded by every reader.)
+
+Room is left for what is to come: shadows, pins and runs are tables of their own that point at these.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
+
+FORMATS = ("0001",)  # ids of the migrations, oldest first; the last is this program's
+FORMAT = FORMATS[-1]
+
+METADATA = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+
+def _id(name: str = "id") -> Column[int]:
+    # SQLite numbers rows by itself only in a column typed exactly INTEGER (which holds 64 bits there)
+    return Column(name, BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)
+
+
+def _text(name: str, *, key: bool = False, unique: bool | None = None, index: bool | None = None) -> Column[str]:
+    return Column(name, Text, nullable=False, primary_key=key, unique=unique, index=index)
+
+
+def _number(name: str, *, key: bool = False) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, primary_key=key, autoincrement=False)
+
+
+head = Table(
+    "head",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    _number("epoch"),
+    _number("audit_rows"),
+    _text("audit_digest"),
+    comment="one line: the epoch, and where the audit log ends (so that a cut-off end shows)",
+)
+
+definition = Table(
+    "definition",
+    METADATA,
+    _id(),
+    _text("kind"),
+    _text("name"),
+    _text("version"),
+    Column("revision", Integer, nullable=False),
+    _text("body"),
+    _text("content_hash"),
+    _text("resolved"),
+    _text("features"),
+    _number("created_us"),
+    _text("actor"),
+    Index("ix_definition_revision", "kind", "name", "version", "revision", unique=True),
+    sqlite_autoincrement=True,
+)
+
+feature_name = Table("feature_name", METADATA, _text("feature", key=True), _text("group_name"))
+
+live = Table("live", METADATA, _text("group_name", key=True), _text("version"), _number("since_us"))
+
+data_file = Table(
+    "data_file",
+    METADATA,
+    _id(),
+    _text("group_name"),
+    _text("version"),
+    _number("start_us"),
+    _number("end_us"),
+    _text("path"),
+    _number("rows"),
+    _number("bytes"),
+    _text("checksum"),
+    _text("content_digest"),
+    Index("ix_data_file_version", "group_name", "version"),
+    sqlite_autoincrement=True,  # an id is never used again, even after its line is collected
+)
+
+snapshot = Table(
+    "snapshot",
+    METADATA,
+    _id(),
+    _text("group_name"),
+    _text("version"),
+    _number("created_us"),
+    _text("actor"),
+    _text("action"),
+    Index("ix_snapshot_version", "group_name", "version"),
+    sqlite_autoincrement=True,  # stays in snapshot_file are compared by these ids
+)
+
+snapshot_file = Table(
+    "snapshot_file",
+    METADATA,
+    _text("group_name", key=True),
+    _text("version", key=True),
+    _number("start_us", key=True),
+    _number("end_us", key=True),
+    Column("from_snapshot", ForeignKey(snapshot.c.id), primary_key=True, nullable=False, autoincrement=False),
+    Column("to_snapshot", ForeignKey(snapshot.c.id)),
+    Column("file_id", ForeignKey(data_file.c.id), nullable=False, index=True),
+)
+Index(
+    "ix_snapshot_file_open",
+    *(snapshot_file.c[name] for name in ("group_name", "version", "start_us", "end_us")),
+    unique=True,  # one live file per partition, whatever the code above believes
+    sqlite_where=snapshot_file.c.to_snapshot.is_(None),
+    postgresql_where=snapshot_file.c.to_snapshot.is_(None),
+)
+
+offline_table = Table(
+    "offline_table",
+    METADATA,
+    _text("group_name", key=True),
+    _text("version", key=True),
+    Column("snapshot", ForeignKey(snapshot.c.id), nullable=False),
+)
+
+interval = Table(
+    "interval",
+    METADATA,
+    _text("group_name", key=True),
+    _text("version", key=True),
+    _text("store", key=True),
+    _number("start_us", key=True),
+    _number("end_us", key=True),
+    _text("status"),
+    _number("rows"),
+    _text("content_hash"),
+    _text("source_fingerprint"),
+    _number("watermark_us"),
+)
+
+online_build = Table(
+    "online_build",
+    METADATA,
+    _text("group_name", key=True),
+    _text("version", key=True),
+    _text("build"),
+    _number("as_of_us"),
+    _number("data_through_us"),
+    _number("refresh_seq"),
+    _number("rows"),
+    _number("bytes"),
+    _number("run_end_us"),
+)
+
+lease = Table(
+    "lease",
+    METADATA,
+    _text("name", key=True),
+    _text("holder"),
+    _number("epoch"),
+    _number("expires_us"),
+)
+
+training_manifest = Table(
+    "training_manifest",
+    METADATA,
+    _id("seq"),
+    _text("id", unique=True),
+    _number("created_us"),
+    _text("body"),
+    _text("key_digests"),
+    sqlite_autoincrement=True,
+)
+
+audit = Table(
+    "audit",
+    METADATA,
+    Column("id", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=False),
+    _number("at_us"),
+    _text("actor"),
+    _text("action"),
+    _text("subject", index=True),
+    _text("detail"),
+    _text("digest"),
+)
+
+# alembic's own table as alembic makes it; declared here so that opening a registry need not load alembic
+FORMAT_TABLE = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+
+FIRST_HEAD = {"id": 1, "epoch": 0, "audit_rows": 0, "audit_digest": ""}
