@@ -172,13 +172,14 @@ def _aggregate(query: GroupQuery, shape: RowShape, feature: CompiledFeature, num
     if column is None or feature.type == "count":
         return [count]
     fixed = " ORDER BY r.ord" if query.deterministic else ""
-    floats = is_float(shape.columns[feature.column or ""])
-    wide = f"CAST({column} AS DOUBLE)" if floats else column
+    dtype = shape.columns[feature.column or ""]
+    floats = is_float(dtype)
+    double = f"CAST({column} AS DOUBLE)"
     forms = {
-        "sum": f"sum({wide}{fixed}){only}",
-        "mean": f"avg({wide}{fixed}){only}",
-        "variance": f"var_samp(CAST({column} AS DOUBLE){fixed}){only}",
-        "stddev": f"stddev_samp(CAST({column} AS DOUBLE){fixed}){only}",
+        "sum": f"sum({double if floats else column}{fixed}){only}",
+        "mean": f"avg({column if is_integer(dtype) else double}{fixed}){only}",
+        "variance": f"var_samp({double}{fixed}){only}",
+        "stddev": f"stddev_samp({double}{fixed}){only}",
         "min": _smallest(column, only) if floats else f"min({column}){only}",
         "max": f"max({column}){only}",  # NaN is DuckDB's greatest float, so it propagates by itself
         "count_distinct": f"count(DISTINCT {column}){only}",

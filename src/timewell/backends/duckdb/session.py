@@ -53,7 +53,7 @@ class DuckSession:
         """Bind a query without running it; returns the types of the columns it reads, keys and times included."""
         source = query.group.source
         shape = self._shape(query)
-        self._run(query, f"DESCRIBE {shape.sql}")
+        self._run(query, f"DESCRIBE {shape.sql}").fetchall()
         known = self.columns(source)
         names = {*shape.columns, source.event_time, *map(source.column_of, query.key_names)}
         names |= {column for column in (source.arrival_time, source.sequence, *source.unique_on) if column}
