@@ -113,7 +113,7 @@ def _plain(array: pa.Array) -> list[object]:
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         listed: list[object] = array.to_pylist()
         return listed
-    filled = array.fill_null(value=False if pa.types.is_boolean(kind) else 0) if array.null_count else array
+    filled = array.fill_null(False if pa.types.is_boolean(kind) else 0) if array.null_count else array
     listed = filled.to_numpy(zero_copy_only=False).tolist()
     if not array.null_count:
         return listed
@@ -184,7 +184,7 @@ def _dates(array: pa.Array, _name: str) -> list[bytes]:
 
 
 def _bools(array: pa.Array, _name: str) -> list[bytes]:
-    return _fixed(BOOL_TAG, array.fill_null(value=False).to_numpy(zero_copy_only=False).astype(np.uint8))
+    return _fixed(BOOL_TAG, array.fill_null(False).to_numpy(zero_copy_only=False).astype(np.uint8))
 
 
 def _strings(array: pa.Array, name: str) -> list[bytes]:
