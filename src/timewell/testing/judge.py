@@ -1,0 +1,241 @@
+"""Hold an engine's answers beside the oracle's, cell by cell, and cut a failing world down to its core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from timewell.errors import TimewellError, ValueOverflow
+from timewell.stores.arrow import from_arrow_type, to_arrow_type
+from timewell.stores.offline import EngineSession, OfflineEngine
+from timewell.stores.query import IN_WINDOW, INSTANT, TIME_SUFFIX, GroupQuery, SourceCatalog
+from timewell.testing import oracle
+from timewell.testing.generators import World, WorldGroup
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One thing that an engine says otherwise than the oracle."""
+
+    group: str
+    what: str
+    key: tuple[object, ...] = ()
+    instant_us: int | None = None
+    expected: object = None
+    found: object = None
+
+    def __str__(self) -> str:
+        where = f" for {self.key} at {self.instant_us}" if self.instant_us is not None else ""
+        return f"{self.group}, {self.what}{where}: the oracle says {self.expected!r}, the engine {self.found!r}"
+
+
+def write_tables(world: World, folder: Path) -> SourceCatalog:
+    """Write every source's rows as Parquet, and return the catalog that finds them there."""
+    for name, drawn in world.sources.items():
+        pq.write_table(drawn.table(), folder / f"{name}.parquet")
+    return SourceCatalog(root=folder, sources={name: drawn.source for name, drawn in world.sources.items()})
+
+
+def judge(engine: OfflineEngine, world: World, folder: Path) -> list[Difference]:
+    """Return every difference between an engine and the oracle on one world; none if they agree.
+
+    Parameters
+    ----------
+    folder
+        Where the tables are written; must exist.
+    """
+    with engine.session(write_tables(world, folder)) as session:
+        found: list[Difference] = []
+        for group in world.groups:
+            for check in (values, states, missing_entities):
+                try:
+                    found += check(session, world, group)
+                except TimewellError as problem:
+                    what, name = f"error in {check.__name__}", group.compiled.name
+                    found.append(Difference(group=name, what=what, expected="an answer", found=str(problem)))
+    return found
+
+
+def query_of(world: World, group: WorldGroup, names: Sequence[str] | None = None) -> GroupQuery:
+    """Return the query for some features of a group, for all of them by default."""
+    features = tuple(feature for feature in group.compiled.features if names is None or feature.name in names)
+    dtypes = {name: dtype for name, dtype in group.dtypes.items() if names is None or name in names}
+    return GroupQuery(
+        group=group.compiled, features=features, key_types=group.key_types, dtypes=dtypes, as_of=world.as_of
+    )
+
+
+def values(session: EngineSession, world: World, group: WorldGroup) -> list[Difference]:
+    """Compare the values of all features, then of every second one alone: what is asked must not change an answer."""
+    names = [feature.name for feature in group.compiled.features]
+    try:
+        expected = oracle.evaluate(
+            group.compiled, world.rows(group), world.probes(group), as_of=world.as_of, passes=group.passes, scales=True
+        )
+    except ValueOverflow:
+        return _overflow(session, world, group)
+    found = []
+    for asked in (names, names[::2]) if len(names) > 1 else (names,):
+        table = session.evaluate(query_of(world, group, asked), world.probe_table(group))
+        found += _schema(group, asked, table)
+        found += [] if found else _cells(world, group, asked, expected, table)
+    return found
+
+
+def _overflow(session: EngineSession, world: World, group: WorldGroup) -> list[Difference]:
+    try:
+        session.evaluate(query_of(world, group), world.probe_table(group))
+    except ValueOverflow:
+        return []
+    return [Difference(group=group.compiled.name, what="error", expected="ValueOverflow", found="values")]
+
+
+def _schema(group: WorldGroup, names: Sequence[str], table: pa.Table) -> list[Difference]:
+    expected = pa.schema([(name, to_arrow_type(group.dtypes[name])) for name in names])
+    if table.schema.equals(expected):
+        return []
+    return [Difference(group=group.compiled.name, what="schema", expected=str(expected), found=str(table.schema))]
+
+
+def _cells(
+    world: World, group: WorldGroup, names: Sequence[str], expected: list[dict[str, object]], table: pa.Table
+) -> list[Difference]:
+    probes, name = world.probes(group), group.compiled.name
+    if table.num_rows != len(probes):
+        return [Difference(group=name, what="number of rows", expected=len(probes), found=table.num_rows)]
+    found = []
+    for (key, t), cells, answer in zip(probes, expected, _plain(table), strict=True):
+        for feature in names:
+            scale = cells[feature + oracle.SCALE_SUFFIX]
+            assert isinstance(scale, float)
+            if not oracle.equal(cells[feature], answer[feature], scale):
+                wanted, got = cells[feature], answer[feature]
+                found.append(Difference(group=name, what=feature, key=key, instant_us=t, expected=wanted, found=got))
+    return found
+
+
+def _plain(table: pa.Table) -> list[dict[str, object]]:
+    """Return an answer's rows with instants as integer microseconds, as the oracle has them."""
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        dtype = from_arrow_type(column.type)
+        columns[name] = column.cast(to_arrow_type(dtype.replace("timestamp", "int64")))
+    rows: list[dict[str, object]] = pa.table(columns).to_pylist()
+    return rows
+
+
+def states(session: EngineSession, world: World, group: WorldGroup) -> list[Difference]:
+    """Compare what serving needs: values before the TTL, event times of ``latest`` values, whether a window had an input."""
+    rows, probes, compiled = world.rows(group), world.probes(group), group.compiled
+    try:
+        answers = oracle.before_ttl(compiled, rows, probes, as_of=world.as_of, passes=group.passes)
+    except ValueOverflow:
+        return []
+    table = session.evaluate(query_of(world, group), world.probe_table(group), state=True)
+    found = []
+    for (key, t), expected, answer in zip(probes, answers, _plain(table), strict=True):
+        at = oracle.cut_off(compiled, t)
+        filled = oracle.filled(compiled, rows, (key, at), as_of=world.as_of, passes=group.passes)
+        in_window = any(feature.name in filled for feature in compiled.features if not feature.is_latest)
+        pairs: list[tuple[str, object, object, float]] = [(IN_WINDOW, in_window, answer[IN_WINDOW], 0.0)]
+        for feature in compiled.features:
+            told = expected[feature.name]
+            pairs.append((f"{feature.name} before ttl", told.value, answer[feature.name], told.scale))
+            if feature.is_latest:
+                pairs.append((feature.name + TIME_SUFFIX, told.time_us, answer[feature.name + TIME_SUFFIX], 0.0))
+        for what, wanted, got, scale in pairs:
+            if not oracle.equal(wanted, got, scale):
+                name = compiled.name
+                found.append(Difference(group=name, what=what, key=key, instant_us=t, expected=wanted, found=got))
+    return found
+
+
+def missing_entities(session: EngineSession, world: World, group: WorldGroup) -> list[Difference]:
+    """Look for entities with a value that the engine leaves out, says twice, or that have a null key."""
+    compiled, rows = group.compiled, world.rows(group)
+    instants = sorted({t for _, t in world.probes(group)})
+    table = session.entities(query_of(world, group), instants)
+    names = compiled.entity.key_names
+    listed = [(tuple(row[name] for name in names), row[INSTANT]) for row in table.to_pylist()]
+    found = []
+    if len(set(listed)) != len(listed) or any(None in key for key, _ in listed):
+        found.append(Difference(group=compiled.name, what="entities", expected="each once, no null", found=listed))
+    for t in instants:
+        at = oracle.cut_off(compiled, t)
+        there = oracle.entities(compiled, rows, at, as_of=world.as_of, passes=group.passes)
+        left_out = sorted(key for key in there if (key, t) not in listed)
+        found += [
+            Difference(group=compiled.name, what="entities", key=key, instant_us=t, expected="listed")
+            for key in left_out
+        ]
+    return found
+
+
+# --- cutting down ----------------------------------------------------------------------------------------------------
+
+
+def reduced(world: World, fails: Callable[[World], bool]) -> World:
+    """Return the smallest world found that still fails: each step takes out one group, feature, probe or row."""
+    while True:
+        smaller = next((less for less in _less(world) if fails(less)), None)
+        if smaller is None:
+            return world
+        world = smaller
+
+
+def _less(world: World) -> Iterator[World]:
+    for number in range(len(world.groups)):
+        if len(world.groups) > 1:
+            yield replace(world, groups=_without(world.groups, number))
+    for size in (8, 1):
+        for start in range(0, len(world.spine), size):
+            yield replace(world, spine=world.spine[:start] + world.spine[start + size :])
+    for number, group in enumerate(world.groups):
+        for without in _fewer_features(group):
+            yield replace(world, groups=(*world.groups[:number], without, *world.groups[number + 1 :]))
+    for name, drawn in world.sources.items():
+        for size in (8, 1):
+            for start in range(0, len(drawn.rows), size):
+                rows = drawn.rows[:start] + drawn.rows[start + size :]
+                yield replace(world, sources={**world.sources, name: replace(drawn, rows=rows)})
+
+
+def _fewer_features(group: WorldGroup) -> Iterator[WorldGroup]:
+    features = group.compiled.features
+    for number in range(len(features)):
+        if len(features) > 1:
+            compiled = replace(group.compiled, features=_without(features, number))
+            yield replace(group, compiled=compiled)
+
+
+def _without(items: tuple[_T, ...], number: int) -> tuple[_T, ...]:
+    return items[:number] + items[number + 1 :]
+
+
+def describe(world: World) -> str:
+    """Write a world out for a person: the definitions in short, then rows and probes as tables."""
+    lines = [f"as_of={world.as_of}"]
+    for group in world.groups:
+        compiled = group.compiled
+        lines.append(
+            f"group {compiled.name}: entity {compiled.entity.key_names}, source {compiled.source.name}, "
+            f"filter {compiled.filter!r}, {compiled.accuracy}, every {compiled.every_us}, "
+            f"after {compiled.available_after_us}"
+        )
+        lines += [
+            f"  {feature.name}: {feature.type}({feature.column}), window {feature.window_us}, n {feature.n}, "
+            f"empty {feature.empty!r}, ttl {feature.ttl_us}"
+            for feature in compiled.features
+        ]
+    for drawn in world.sources.values():
+        lines.append(f"source {drawn.source.model_dump(exclude_unset=True)}")
+        lines += [f"  {row}" for row in drawn.rows]
+    lines += ["spine", *(f"  {row}" for row in world.spine)]
+    return "\n".join(lines)
