@@ -460,3 +460,19 @@ class BuildMissing(TimewellError):
     code = "build_missing"
     template = "the online store has no build {build!r}: it was never written, or the store was emptied."
     fix = "Run `timewell materialize online`: it writes the whole build anew."
+
+
+class BindRefused(UsageError):
+    """The server was told to listen where others could reach it, and nothing would tell them apart."""
+
+    code = "bind_refused"
+    template = "the server does not listen on {host!r}: only on this machine's own addresses, as callers are not authenticated."
+    fix = "Use 127.0.0.1 and let a reverse proxy with authentication on this machine forward to it."
+
+
+class CannotListen(TimewellError):
+    """The server's address cannot be used."""
+
+    code = "cannot_listen"
+    template = "the server cannot listen on {host}:{port}: {problem}."
+    fix = "Stop the program that uses the port, or choose another one."

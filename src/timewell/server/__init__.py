@@ -1,0 +1,10 @@
+"""The HTTP server: feature vectors and the catalog as JSON.
+
+Rule: an answer is what the same call in process answers; this package adds the wire, limits and refusals, no meaning.
+"""
+
+from __future__ import annotations
+
+from timewell.server.running import app, serve
+
+__all__ = ["app", "serve"]

@@ -1,0 +1,155 @@
+"""The ASGI application: the checks before any route, the hot path, the routes, and the one place where errors end.
+
+Rule: whatever happens, the answer is JSON in the documented form, and no entity key is logged above DEBUG: errors are
+logged by their code, unexpected ones by their type and the lines they came through, never with their text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import traceback
+from itertools import count
+from typing import Final
+
+from starlette.exceptions import HTTPException
+
+from timewell import chance
+from timewell.errors import InvalidRequest, TimewellError
+from timewell.server.access import FEATURES_GET, LOCAL, check_host, check_origin, check_permission
+from timewell.server.features import FeaturesEndpoint
+from timewell.server.limits import LIMITS, Limits
+from timewell.server.problems import (
+    Internal,
+    MethodNotAllowed,
+    UnknownPath,
+    body_of,
+    status_of,
+)
+from timewell.server.routes import make_router
+from timewell.server.wire import (
+    CLOSE,
+    Disconnected,
+    Headers,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    header_values,
+    read_body,
+    send_json,
+    with_safety_headers,
+)
+from timewell.store import FeatureStore
+
+log = logging.getLogger("timewell.server")
+_GIVEN_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class Application:
+    """Serves one store over ASGI; see :func:`timewell.server.app`."""
+
+    def __init__(self, store: FeatureStore, limits: Limits = LIMITS) -> None:
+        self._features = FeaturesEndpoint(store, limits)
+        self._router = make_router(store)
+        self._limits = limits
+        self._allowed = frozenset(name.lower() for name in store.project.config.server.allowed_hosts)
+        self._run, self._requests = chance.new_id()[:8], count(1)
+        check_permission("POST", FEATURES_GET, LOCAL)  # declared, or the server does not start
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; other kinds of connection (WebSockets) are closed."""
+        if scope["type"] != "http":
+            await _other(scope, receive, send)
+            return
+        request_id = self._request_id(scope)
+        exchange = _Exchange(send)
+        try:
+            await self._answer(scope, receive, exchange, request_id)
+        except Disconnected:
+            log.debug("%s: the caller went away", request_id)
+        except Exception as problem:  # the server's loop must survive any request
+            error = _typed(problem, scope, request_id)
+            if (
+                exchange.answer_begun
+            ):  # half an answer is out: the connection must break, so that nobody takes it for whole
+                raise
+            extra: Headers = [(b"x-request-id", request_id.encode())]
+            if not exchange.body_read:  # else uvicorn goes on reading what no one wants, for as long as it comes
+                extra.append(CLOSE)
+            if isinstance(error, MethodNotAllowed):
+                extra.append((b"allow", str(error.facts["allowed"]).encode()))
+            await send_json(send, status_of(error), body_of(error), extra)
+
+    async def _answer(self, scope: Scope, receive: Receive, exchange: _Exchange, request_id: str) -> None:
+        host = check_host(header_values(scope, b"host"), self._allowed)
+        check_origin(scope["method"], header_values(scope, b"origin"), own=f"{scope['scheme']}://{host}")
+        if scope["path"] == FEATURES_GET:
+            if scope["method"] != "POST":
+                raise MethodNotAllowed(method=scope["method"], path=FEATURES_GET, allowed="POST")
+            check_permission("POST", FEATURES_GET, LOCAL)
+            asked = await read_body(scope, receive, self._limits)
+            exchange.body_read = True
+            await send_json(exchange, 200, await self._features.answer(asked), [(b"x-request-id", request_id.encode())])
+        else:
+            # the router then raises for what it does not find, instead of answering in its own words
+            scope["app"] = self
+            await self._router(scope, receive, with_safety_headers(exchange, request_id.encode()))
+
+    def _request_id(self, scope: Scope) -> str:
+        """Return the caller's X-Request-Id if it is harmless, else a new one."""
+        given = header_values(scope, b"x-request-id")
+        if given and _GIVEN_ID.fullmatch(given[0]):
+            return given[0]
+        return f"{self._run}-{next(self._requests)}"
+
+
+class _Exchange:
+    """``send`` that remembers how far one request and its answer got."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.answer_begun = False
+        self.body_read = False
+
+    async def __call__(self, message: Message) -> None:
+        self.answer_begun = True
+        await self._send(message)
+
+
+def _typed(problem: Exception, scope: Scope, request_id: str) -> TimewellError:
+    """Return the error that the caller is told, and log it."""
+    if isinstance(problem, HTTPException):
+        problem = _from_router(problem, scope)
+    if isinstance(problem, TimewellError):
+        status = status_of(problem)
+        log.log(logging.WARNING if status >= 500 else logging.INFO, "%s: %s %s", request_id, status, problem.code)
+        log.debug("%s: %r", request_id, str(problem))
+        return problem
+    lines = "".join(traceback.format_tb(problem.__traceback__))
+    log.error("%s: unexpected %s\n%s", request_id, type(problem).__qualname__, lines)
+    log.debug("%s: %r", request_id, str(problem))
+    return Internal(request_id=request_id)
+
+
+def _from_router(problem: HTTPException, scope: Scope) -> TimewellError:
+    if problem.status_code == 404:
+        return UnknownPath(asked=scope["path"])
+    if problem.status_code == 405:
+        allowed = (problem.headers or {}).get("Allow", "")
+        return MethodNotAllowed(method=scope["method"], path=scope["path"], allowed=allowed)
+    return InvalidRequest(problem=problem.detail)
+
+
+async def _other(scope: Scope, receive: Receive, send: Send) -> None:
+    """Go through a server's start and stop; refuse WebSockets."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1003})
+    elif scope["type"] == "lifespan":
+        while (message := await receive())["type"] != "lifespan.shutdown":
+            await send({"type": f"{message['type']}.complete"})
+        await send({"type": "lifespan.shutdown.complete"})
+    else:
+        await asyncio.sleep(0)

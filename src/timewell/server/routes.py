@@ -1,0 +1,94 @@
+"""Every route but the hot path: the catalog, health and readiness, and the description of the interface."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Literal
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, Router
+
+from timewell.server.access import LOCAL, Permission, check_permission, permission_of
+from timewell.server.forms import FeatureList, Health, Readiness
+from timewell.server.openapi import document
+from timewell.store import FeatureStore
+
+log = logging.getLogger("timewell.server")
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+_HEALTH = msgspec.json.encode(Health())
+
+
+def make_router(store: FeatureStore) -> Router:
+    """Return the routes; each one asks for its permission before it runs."""
+
+    async def features(_: Request) -> Response:
+        rows = await asyncio.to_thread(store.list_features)
+        return _json(msgspec.json.encode(FeatureList(features=rows)))
+
+    async def health(_: Request) -> Response:
+        return _json(_HEALTH)
+
+    async def ready(_: Request) -> Response:
+        found = await asyncio.to_thread(look, store)
+        return _json(msgspec.json.encode(found), status=200 if found.ready else 503)
+
+    async def openapi(_: Request) -> Response:
+        return _json(document())
+
+    routes: list[BaseRoute] = [
+        _route("GET", "/v1/features", features),
+        _route("GET", "/health", health),
+        _route("GET", "/ready", ready),
+        _route("GET", "/openapi.json", openapi),
+    ]
+    check_routes(routes)
+    return Router(routes, redirect_slashes=False)
+
+
+def check_routes(routes: Sequence[BaseRoute]) -> None:
+    """Find a permission for every route and method; raises ``LookupError`` for the first that declares none."""
+    for route in routes:
+        for method in getattr(route, "methods", None) or {"?"}:
+            if method != "HEAD":  # answered by GET's route, with GET's permission
+                permission_of(method, getattr(route, "path", repr(route)))
+
+
+def look(store: FeatureStore) -> Readiness:
+    """Touch the registry and the online store once each."""
+    registry = _reached("registry", lambda: store.project.registry.epoch() >= 0)
+    online = _reached("online store", lambda: len(store.project.online.builds()))
+    return Readiness(ready=registry == online == "ok", registry=registry, online_store=online)
+
+
+def _reached(part: str, touch: Callable[[], object]) -> Literal["ok", "unreachable"]:
+    try:
+        touch()
+    except Exception as problem:  # noqa: BLE001  # whatever it is, the answer is "not ready", not a fault of the server
+        log.warning("not ready: the %s cannot be reached (%s)", part, getattr(problem, "code", type(problem).__name__))
+        return "unreachable"
+    return "ok"
+
+
+def _route(method: str, path: str, endpoint: Endpoint) -> Route:
+    """Return a route that checks its declared permission first."""
+    permission_of(method, path)
+
+    async def permitted(request: Request) -> Response:
+        check_permission(method, path, granted_to(request))
+        return await endpoint(request)
+
+    return Route(path, permitted, methods=[method])
+
+
+def granted_to(_: Request) -> Collection[Permission]:
+    """Return what the caller may do: until there are tokens, what anyone on this machine may."""
+    return LOCAL
+
+
+def _json(body: bytes, *, status: int = 200) -> Response:
+    return Response(body, status_code=status, media_type="application/json")
