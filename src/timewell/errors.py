@@ -428,7 +428,7 @@ class StateCorrupt(TimewellError):
 
     code = "state_corrupt"
     template = "{file} is damaged: {problem}."
-    fix = "Run `timewell doctor`, then restore from a backup or materialize that range again."
+    fix = "Run `timewell doctor`: it names what is damaged and how to mend it."
 
 
 class Unsupported(UsageError):

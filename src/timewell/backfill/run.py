@@ -98,11 +98,15 @@ def _materialize_group(
 
 
 def _missing(project: Project, group: RegisteredGroup, ready: Sequence[Interval], fingerprint: str) -> list[Interval]:
-    """Return the partitions not yet done from the source as it is now."""
+    """Return the partitions not yet done from the source as it is now, or whose file is gone."""
+    whole = {
+        (file.start_us, file.end_us) for file in project.registry.files(*group.key) if project.tables.is_there(file)
+    }
     done = {
         (line.start_us, line.end_us)
         for line in project.registry.intervals(*group.key, "offline")
         if line.status == "done"
+        and (line.start_us, line.end_us) in whole
         and line.content_hash == group.compiled.content_hash
         and line.source_fingerprint == fingerprint
     }
@@ -110,14 +114,14 @@ def _missing(project: Project, group: RegisteredGroup, ready: Sequence[Interval]
 
 
 def _write(project: Project, session: EngineSession, group: RegisteredGroup, chunk: list[Interval]) -> list[FileRecord]:
-    """Write the partitions of a chunk; one that equals the live one keeps its file."""
+    """Write the partitions of a chunk; one that equals the live one keeps (or mends) its file."""
     live = {(file.start_us, file.end_us): file for file in project.registry.files(*group.key)}
     written = []
     for partition, rows in compute(session, group, chunk):
         file = project.tables.write(*group.key, partition, rows)
         known = live.get((partition.start_us, partition.end_us))
         if known is not None and known.content_digest == file.content_digest:
-            project.tables.remove([file])
+            project.tables.mend(known, file)
             file = known
         written.append(file)
     return written

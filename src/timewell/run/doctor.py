@@ -65,7 +65,7 @@ def _files(project: Project) -> Iterator[Finding]:
         files = project.registry.files(group, version)
         problems = [(file, problem) for file in files if (problem := project.tables.problem(file))]
         for file, problem in problems:
-            hint = f"Materialize {group} for that range again, or restore the file."
+            hint = f"Delete the file, then materialize {group} for that range again: it is made anew from the source."
             yield Finding(subject=str(project.tables.location(file)), sound=False, detail=problem, hint=hint)
         if not problems:
             yield Finding(subject=f"offline table {group}@{version}", sound=True, detail=f"{len(files):,} partitions")

@@ -31,6 +31,14 @@ class OfflineTables(Protocol):
         """Return what is wrong with a file against its record; ``None`` when sound."""
         ...
 
+    def is_there(self, file: FileRecord) -> bool:
+        """Whether a file exists in its recorded size; cheap, for many files."""
+        ...
+
+    def mend(self, file: FileRecord, equal: FileRecord) -> None:
+        """Put an equal file, just written, in the place of a damaged one, or drop it where the old one is sound."""
+        ...
+
     def remove(self, files: Sequence[FileRecord]) -> None:
         """Delete files that no snapshot names any more."""
         ...

@@ -13,7 +13,7 @@ import pyarrow as pa
 import sqlglot
 from sqlglot import exp
 
-from timewell.backends.duckdb.sql import dotted, identifier, literal
+from timewell.backends.duckdb.sql import dotted, identifier, literal, nan_shielded
 from timewell.define.source import Source
 from timewell.errors import DefinitionError, SourceUnreadable, UnknownSource, Unsupported
 from timewell.stores.query import SourceCatalog
@@ -140,6 +140,8 @@ def _make_view(
     if len(parts) > 1:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {dotted('.'.join(parts[:-1]))}")
     body = relation(connection, catalog, source)
+    described = connection.execute(f"DESCRIBE {body}").fetchall()
+    body = nan_shielded(body, [row[0] for row in described if row[1] in {"FLOAT", "DOUBLE"}])
     connection.execute(f"CREATE OR REPLACE VIEW {dotted(source.name)} AS {body}")
 
 

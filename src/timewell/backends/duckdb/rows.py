@@ -10,14 +10,14 @@ probes' instant is moved by one instead (see ``evaluate.py``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import sqlglot
 from sqlglot import exp
 
-from timewell.backends.duckdb.sql import duck_type, identifier, instant_us, literal, our_type
-from timewell.define.dtypes import is_known
+from timewell.backends.duckdb.sql import duck_type, identifier, instant_us, literal, nan_shielded, our_type
+from timewell.define.dtypes import is_float, is_known
 from timewell.define.source import Source
 from timewell.errors import AmbiguousDate, DefinitionError, MissingColumn, NaiveTimestamp, WrongColumnType
 from timewell.stores.query import GroupQuery
@@ -111,7 +111,7 @@ def row_shape(
         unique="".join(f", {column} AS u{number}" for number, column in enumerate(unique)),
         value_casts="".join(f", {_value_cast(source, name, duck_columns, zone)}" for name in read),
         values="".join(f", {value_column(name)}" for name in read),
-        relation=relation,
+        relation=nan_shielded(relation, _floats(filter_columns(group.filter, group.name), duck_columns)),
         keys_known=" AND ".join(f"{key} IS NOT NULL" for key in keys),
     )
     late = source.arrival_time is not None and query.as_of == "known"
@@ -144,6 +144,10 @@ def filter_columns(condition: str | None, group: str) -> list[str]:
         problem = "a filter is one condition on the source's own columns, without subqueries or aggregates"
         raise DefinitionError(problem=f"{problem}: {condition}", where=f"{group}.filter")
     return sorted({column.name for column in where.find_all(exp.Column)})
+
+
+def _floats(columns: Iterable[str], duck_columns: Mapping[str, str]) -> list[str]:
+    return [name for name in columns if is_float(our_type(duck_columns[name]))]
 
 
 def _given(parsed: exp.Expression) -> list[str]:

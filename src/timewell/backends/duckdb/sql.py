@@ -6,6 +6,7 @@ Rule: every identifier goes through :func:`identifier`, every text through :func
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 
 from timewell.define.dtypes import decimal_parts, element_of
@@ -95,6 +96,19 @@ def duck_type(dtype: str) -> str:
     if parts := decimal_parts(dtype):
         return f"DECIMAL({parts[0]},{parts[1]})"
     return _SQL[dtype]
+
+
+def nan_shielded(relation: str, floats: Iterable[str]) -> str:
+    """Select from a relation so that conditions on its float columns are true to NaN.
+
+    DuckDB 2.0 believes a Parquet file's min and max, which leave NaN out, and folds or prunes conditions by them
+    (duckdb/duckdb#25521): ``x > 1`` loses the NaN rows, ``x < 100`` gains them. A CASE that may yield NaN stops it.
+    """
+    shields = [
+        f"CASE WHEN isnan({column}) THEN 'nan'::DOUBLE ELSE {column} END AS {column}"
+        for column in map(identifier, floats)
+    ]
+    return f"SELECT * REPLACE ({', '.join(shields)}) FROM ({relation})" if shields else relation
 
 
 def instant_us(column: str, duck: str, *, zone: str | None, date_means: str | None) -> str:

@@ -66,6 +66,19 @@ class ParquetTables:
             return "the file is missing"
         return None if _checksum(path) == file.checksum else "its checksum differs from the manifest"
 
+    def is_there(self, file: FileRecord) -> bool:
+        """Whether a file exists in its recorded size."""
+        path = self.location(file)
+        return not file.path or (path.is_file() and path.stat().st_size == file.bytes)
+
+    def mend(self, file: FileRecord, equal: FileRecord) -> None:
+        """Put equal bytes in the place of a damaged file; a sound one stays as it is."""
+        if file.path and self.problem(file):
+            self.location(equal).replace(self.location(file))
+            durable.sync_directory(self.location(file).parent)
+        else:
+            self.remove([equal])
+
     def remove(self, files: Sequence[FileRecord]) -> None:
         """Delete files."""
         for file in files:
