@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from timewell.catalog.lookup import RegisteredGroup
 from timewell.define.compiled import CompiledFeature
-from timewell.stores.arrow import to_arrow_type
+from timewell.stores.arrow import to_scalar
 from timewell.stores.codec import KeyEncoder, RowCodec, key_encoder
 from timewell.stores.query import TIME_SUFFIX
 
@@ -55,5 +55,5 @@ def entity_key_encoder(group: RegisteredGroup) -> KeyEncoder:
 
 def _typed(value: object, dtype: str) -> object:
     """Return an ``empty`` value in the feature's own type, as offline has it (0 becomes 0.0 in a float feature)."""
-    typed: object = pa.scalar(value).cast(to_arrow_type(dtype)).as_py()
+    typed: object = to_scalar(value, dtype).as_py()
     return typed

@@ -29,7 +29,7 @@ from timewell.errors import (
     VersionConflict,
     WrongColumnType,
 )
-from timewell.stores.arrow import to_arrow_type
+from timewell.stores.arrow import to_scalar
 from timewell.stores.offline import EngineSession
 from timewell.stores.query import GroupQuery
 from timewell.stores.registry import DefinitionKind, DefinitionRecord
@@ -244,7 +244,7 @@ def _value_type(compiled: CompiledGroup, feature: CompiledFeature, columns: Mapp
 
 def _check_empty(feature: CompiledFeature, dtype: str) -> None:
     try:
-        pa.scalar(feature.empty).cast(to_arrow_type(dtype))
+        to_scalar(feature.empty, dtype)
     except (pa.ArrowException, KeyError, ValueError, TypeError):
         problem = f"empty: {feature.empty!r} is not a {dtype}"
         raise DefinitionError(problem=problem, where=feature.name) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -59,3 +60,12 @@ def from_arrow_type(found: pa.DataType) -> str:
     if pa.types.is_list(found) or pa.types.is_large_list(found):
         return f"list<{from_arrow_type(found.value_type)}>"
     return str(found)
+
+
+def to_scalar(value: object, dtype: str) -> pa.Scalar:
+    """Return a constant of a definition as a value of a type; raises ``pyarrow.ArrowException`` if it is none."""
+    if isinstance(value, (list, tuple)) and (element := element_of(dtype)):
+        return pa.scalar([to_scalar(part, element).as_py() for part in value], to_arrow_type(dtype))
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and decimal_parts(dtype):
+        return pa.scalar(Decimal(str(value)), to_arrow_type(dtype))
+    return pa.scalar(value).cast(to_arrow_type(dtype))

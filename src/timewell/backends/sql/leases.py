@@ -11,7 +11,7 @@ from timewell.backends.sql import schema
 from timewell.backends.sql.rows import to_line, to_record
 from timewell.stores.registry import Lease
 
-_FREE_US = 0
+_FREE_US = -(2**63)  # before any clock, also one frozen before 1970
 
 
 def acquire(connection: Connection, wanted: Lease, *, now_us: int) -> Lease | None:
