@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from timewell import chance
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it is synced and renamed over ``path``, else removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{chance.new_id()}.tmp")
     try:
         yield temporary
         sync_file(temporary)
@@ -29,6 +31,21 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Put a file in place whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_bytes_once(path: Path, content: bytes) -> None:
+    """Put a file in place unless there is one: of several processes that try at once, one wins and all agree."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{chance.new_id()}.tmp")
+    temporary.touch(mode=0o600)
+    try:
+        temporary.write_bytes(content)
+        sync_file(temporary)
+        with suppress(FileExistsError):
+            os.link(temporary, path)
+        sync_directory(path.parent)
+    finally:
+        temporary.unlink()
 
 
 def sync_file(path: Path) -> None:

@@ -1,6 +1,6 @@
 """Keep what a training set was made of: its manifest, and digests of the entities it held.
 
-The digests answer one question only: was this key in that training set? They cannot be turned back into keys.
+The digests answer one question only: was this key in that training set? They cannot be turned back into keys without the project's secret.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _DIGEST_BYTES = 16
 
 
 def key_digest(project: Project, entity: str, encoded: bytes) -> bytes:
-    """Return the digest of one key of one entity, salted by the project."""
-    salt = hashlib.blake2b(project.config.project.encode(), digest_size=16).digest()
-    return hashlib.blake2b(entity.encode() + b"\0" + encoded, digest_size=_DIGEST_BYTES, salt=salt).digest()
+    """Return the digest of one key of one entity; only who has the project's secret can tell whose it is."""
+    text = entity.encode() + b"\0" + encoded
+    return hashlib.blake2b(text, digest_size=_DIGEST_BYTES, key=project.secret).digest()
 
 
 def keep_manifest(project: Project, training: TrainingSet, keys: Sequence[tuple[str, KeyEncoder, pa.Table]]) -> Path:

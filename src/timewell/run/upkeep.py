@@ -53,8 +53,8 @@ def backup(project: Project, to: Path) -> Path:
         project.registry_state.backup(scratch / _REGISTRY)
         with durable.replacing(to) as temporary, tarfile.open(temporary, "w") as archive:
             archive.add(scratch / _REGISTRY, arcname=_REGISTRY)
-            for name in ("offline", "frames", "manifests"):
-                if (project.state / name).is_dir():
+            for name in ("offline", "frames", "manifests", "secret"):
+                if (project.state / name).exists():
                     archive.add(project.state / name, arcname=name)
     finally:
         shutil.rmtree(scratch)

@@ -118,8 +118,17 @@ class Project:
         """Name of this process as a holder of leases."""
         return f"{os.uname().nodename}:{os.getpid()}:{chance.new_id()}"
 
+    @cached_property
+    def secret(self) -> bytes:
+        """32 random bytes of this project, made once: digests of keys cannot be guessed without them."""
+        file = self.state / "secret"
+        if not file.is_file():
+            durable.write_bytes_once(file, chance.new_secret())
+        return file.read_bytes()
+
     def close(self) -> None:
         """Release what is open; the project may be used again."""
+        self.__dict__.pop("secret", None)
         for name in ("registry", "_registry", "online"):
             part = self.__dict__.pop(name, None)
             if part is not None:
