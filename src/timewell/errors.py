@@ -54,7 +54,8 @@ class TimewellError(Exception):
 
     def __init__(self, *, hint: str | None = None, **facts: object) -> None:
         self.facts = facts
-        self.hint = _Facts().format(self.fix if hint is None else hint, **facts)
+        # a hint that is given is a finished sentence: it may hold braces, of YAML or of what a person typed
+        self.hint = _Facts().format(self.fix, **facts) if hint is None else hint
         super().__init__(self._sentence())
 
     def _sentence(self) -> str:
