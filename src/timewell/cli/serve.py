@@ -1,0 +1,101 @@
+"""Verbs that serve: feature vectors on the command line, and the HTTP server."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from timewell.cli.keys import parse_key
+from timewell.cli.screen import Screen
+from timewell.cli.verb import Answer, Session, names_in, verb
+
+if TYPE_CHECKING:
+    from timewell.store import FeatureStore
+
+
+@verb
+def get(
+    session: Session,
+    features: Annotated[
+        list[str] | None, typer.Argument(metavar="[FEATURES]...", help="Features, apart or joined by commas.")
+    ] = None,
+    *,
+    entity: Annotated[
+        list[str],
+        typer.Option("--entity", "-e", metavar="KEY=VALUE", help="Join keys of one entity; once for each entity."),
+    ],
+    service: Annotated[
+        str | None, typer.Option("--service", metavar="NAME", help="Get the features of this feature service.")
+    ] = None,
+    max_staleness: Annotated[
+        str | None,
+        typer.Option(
+            "--max-staleness", metavar="DURATION", help="Mark values whose build is older than this as stale."
+        ),
+    ] = None,
+) -> Answer:
+    """Get the present feature values of some entities from the online store.
+
+    Example: timewell get order_amount_7d,txn_count_7d --entity user_id=7 --entity user_id=8
+    """
+    asked = names_in(features)
+    types = _key_types(session.store, asked, service)
+    entities = [parse_key(text, types) for text in entity]
+    found = session.store.get_online_features(asked, entities, service=service, max_staleness=max_staleness)
+
+    def show(screen: Screen) -> None:
+        rows = [
+            (_label(key), name, _value(value), status)
+            for key, values, statuses in zip(entities, found.rows, found.row_statuses, strict=True)
+            for name, value, status in zip(found.features, values, statuses, strict=True)
+        ]
+        screen.table(("entity", "feature", "value", "status"), rows)
+        screen.line("; ".join(f"{group} as of {instant}" for group, instant in found.as_of.items()))
+
+    return Answer(document=found.to_dict(), show=show)
+
+
+def _key_types(store: "FeatureStore", asked: list[str], service: str | None) -> dict[str, str]:
+    types: dict[str, str] = {}
+    for found in store.catalog().resolve_all(asked, service=service):
+        types.update(zip(found.group.compiled.entity.key_names, found.group.key_types, strict=True))
+    return types
+
+
+def _label(key: dict[str, object]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in key.items())
+
+
+def _value(value: object) -> object:
+    """Return a value as it is: thousands are set apart in counts of rows, not in a feature's value."""
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+@verb
+def serve(
+    session: Session,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="ADDRESS", help="Address to listen on; timewell.toml's by default.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=0, max=65535, metavar="PORT", help="Port to listen on; timewell.toml's by default."),
+    ] = None,
+) -> Answer:
+    """Serve features over HTTP until the command is stopped.
+
+    Example: timewell serve --port 6570
+    """
+    store = session.store
+    project = store.project.config.project
+    answers: list[Answer] = []
+
+    def announce(url: str) -> None:
+        document = {"project": project, "url": url}
+        answers.append(Answer(document=document, show=lambda screen: screen.line(f"serving {project} on {url}")))
+        session.say(answers[0])
+
+    # by name: the server stands beside the command line in the layers, and neither is built on the other
+    import_module("timewell.server").serve(store, host=host, port=port, announce=announce)
+    session.note("stopped")
+    return answers[0]

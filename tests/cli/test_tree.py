@@ -1,0 +1,115 @@
+"""Every verb keeps the common promises; a new verb that does not, fails here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from timewell.cli import main
+from timewell.cli.app import make_command
+
+
+def leaves(command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
+    """Walk to every verb below a command."""
+    below = getattr(command, "commands", None)
+    if below is None:
+        yield path, command
+        return
+    for name, inner in below.items():
+        yield from leaves(inner, (*path, name))
+
+
+VERBS = dict(leaves(make_command()))
+
+# how each verb is typed in the project of conftest.py
+TYPED = {
+    "init": ("init", "another"),
+    "schema": ("schema",),
+    "apply": ("apply",),
+    "register": ("register", "features", "--dry-run"),
+    "list": ("list",),
+    "show": ("show", "order_amount_7d"),
+    "search": ("search", "order", "amount"),
+    "test": ("test",),
+    "materialize offline": ("materialize", "offline", "routes", "--start", "2025-12-30", "--end", "2025-12-31"),
+    "materialize online": ("materialize", "online", "routes", "--since", "2025-12-30"),
+    "train": ("train", "spine.parquet", "--features", "order_amount_7d", "--out", "train.parquet", "--manifest"),
+    "get": ("get", "order_amount_7d", "--entity", "user_id=7"),
+    "serve": ("serve",),
+    "doctor": ("doctor",),
+    "forget": ("forget", "user_id", "user_id=7", "--yes"),
+    "backup": ("backup", "shop.tar"),
+    "restore": ("restore", "shop.tar", "--yes"),
+    "upgrade": ("upgrade",),
+    "reset": ("reset", "--yes"),
+    "audit-log": ("audit-log",),
+    "version": ("version",),
+}
+
+
+def test_every_verb_is_typed_here() -> None:
+    assert {" ".join(path) for path in VERBS} == set(TYPED)
+
+
+@pytest.mark.parametrize("name", sorted(TYPED))
+@pytest.mark.parametrize("after", [True, False], ids=["json-after", "json-before"])
+def test_every_verb_prints_one_json_document_and_nothing_else(name, after, shop, cli, monkeypatch) -> None:
+    def serve(store, *, host, port, announce) -> None:
+        announce("http://127.0.0.1:1")
+
+    monkeypatch.setattr("timewell.server.serve", serve)
+    if name == "restore":
+        assert main(["backup", "shop.tar"]) == 0
+    ran = cli(*TYPED[name], "--json") if after else cli("--json", *TYPED[name])
+    assert ran.code == 0, ran.out
+    assert ran.document
+    assert ran.err == ""
+
+
+@pytest.mark.parametrize("path", sorted(VERBS), ids=" ".join)
+def test_every_verb_says_what_it_does_in_a_sentence_with_an_example(path) -> None:
+    sentence, _, example = (VERBS[path].help or "").partition("\n\n")
+    assert sentence.endswith(".")
+    assert example.startswith("Example: timewell ")
+    if path != ("register",):
+        assert example.startswith(f"Example: timewell {' '.join(path)}")
+
+
+@pytest.mark.parametrize("path", sorted(VERBS), ids=" ".join)
+def test_every_parameter_is_explained_in_a_sentence(path) -> None:
+    parameters = VERBS[path].params
+    assert {"--json", "--project", "--profile", "--now", "--log-format"} <= {o for p in parameters for o in p.opts}
+    assert [part.name for part in parameters if not (part.help or "").endswith(".")] == []
+
+
+def test_the_verbs_stand_in_panels_in_the_order_of_first_use(cli, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    said = cli("--help").out
+    commands = said[said.index("Commands: define") :]
+    words = (" init ", " apply ", "Commands: build", " materialize ", " train ", "Commands: serve", " get ")
+    places = [commands.index(word) for word in (*words, "Commands: care", " doctor ", " version ")]
+    assert places == sorted(places)
+
+
+def test_without_a_verb_the_help_is_printed_and_the_exit_code_is_that_of_a_mistake(cli) -> None:
+    ran = cli()
+    assert ran.code == 2
+    assert "Commands: define" in ran.out
+
+
+def test_the_version_can_be_asked_for_as_an_option(cli) -> None:
+    ran = cli("--version")
+    assert (ran.code, ran.out.split()[0]) == (0, "timewell")
+
+
+def test_a_later_option_wins_over_an_earlier_one(shop, cli, tmp_path) -> None:
+    assert cli("--project", tmp_path / "nowhere", "list", "--project", shop).code == 0
+    assert cli("--project", shop, "materialize", "--json", "online").document["groups"]
+
+
+def test_the_schema_accepts_the_definitions_of_the_project(cli) -> None:
+    document = cli("schema").document
+    assert json.loads(cli("schema", "--json").out) == document
+    assert set(document["properties"]) >= {"sources", "groups", "features", "services", "entities"}
