@@ -133,6 +133,25 @@ def test_a_terminal_gets_bold_heads_unless_colors_are_refused(monkeypatch) -> No
     assert not re.search(r"\x1b\[3\d", refused.getvalue())
 
 
+@pytest.mark.parametrize(
+    ("argv", "bar"),
+    [
+        (("materialize", "online", "--now", "2026-01-01T06:00:00Z"), "online builds"),
+        (("materialize", "offline", "--start", "2025-12-20", "--end", "2025-12-31"), "routes"),
+    ],
+    ids=["online", "offline"],
+)
+def test_progress_is_drawn_for_people_on_a_terminal(argv, bar, shop, cli, monkeypatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    said = cli(*argv)
+    assert (said.code, driving(said.out)) == (0, [])
+    assert bar in terminal.getvalue()
+    drawn = terminal.getvalue()
+    assert cli(*argv, "--json").code == 0
+    assert terminal.getvalue() == drawn
+
+
 def test_facts_without_a_value_are_left_out(monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     said = io.StringIO()

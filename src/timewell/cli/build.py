@@ -94,7 +94,7 @@ def materialize_online(
 
     Example: timewell materialize online order_amount_7d --since 2025-12-01
     """
-    with session.progress() as progress:
+    with session.progress("online builds") as progress:
         reports = session.store.materialize_online(names_in(names) or None, since=since, as_of=as_of, progress=progress)
 
     def show(screen: Screen) -> None:

@@ -156,8 +156,11 @@ class Session:
             self._errors.line(text)
 
     @contextmanager
-    def progress(self) -> "Iterator[Progress | None]":
-        """Yield what to call as work goes on: bars on standard error where it is a terminal, else nothing."""
+    def progress(self, label: str | None = None) -> "Iterator[Progress | None]":
+        """Yield what to call as work goes on: bars on standard error where it is a terminal, else nothing.
+
+        One bar for each name that the work reports, or a single one under ``label``.
+        """
         if self.common.as_json or not sys.stderr.isatty():
             yield None
             return
@@ -169,9 +172,10 @@ class Session:
         tasks: dict[str, TaskID] = {}
 
         def step(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, total=total)
-            bars.update(tasks[name], completed=done, total=total)
+            shown = label or name
+            if shown not in tasks:
+                tasks[shown] = bars.add_task(shown, total=total)
+            bars.update(tasks[shown], completed=done, total=total)
 
         with bars:
             yield step
