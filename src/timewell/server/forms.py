@@ -21,6 +21,7 @@ Reference = Annotated[
     ),
 ]
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `(.*)`", re.DOTALL)
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _EXAMPLE: Final = '{"features": ["order_amount_7d"], "entities": [{"user_id": 7}]}'
 
 
@@ -115,7 +116,7 @@ def decode_request(body: bytes, limits: Limits = LIMITS) -> FeaturesRequest:
     """
     try:
         asked = _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
+    except _UNREADABLE as problem:
         check_depth(body, limits.json_depth)
         raise _explained(body, problem) from None
     check_length("entities", asked.entities, limits.entities)
@@ -140,10 +141,10 @@ def _explained(body: bytes, problem: Exception) -> TimewellError:
 def _nested_key(body: bytes) -> tuple[str, str] | None:
     """Find the first key whose value is a list or an object: the decoder tells its place, not its name."""
     try:
-        entities = msgspec.json.decode(body)["entities"]
-    except (msgspec.MsgspecError, RecursionError):
+        entities = msgspec.json.decode(body)["entities"]  # of two fields of a name the decoder keeps the last
+    except _UNREADABLE:  # what stands behind the first fault was not looked at before
         return None
-    for entity in entities:
+    for entity in entities if isinstance(entities, list) else ():
         if isinstance(entity, dict):
             for name, value in entity.items():
                 if isinstance(value, (list, dict)):

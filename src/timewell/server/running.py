@@ -97,14 +97,19 @@ def make_server(store: FeatureStore, *, limits: Limits = LIMITS) -> uvicorn.Serv
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that takes connections from this machine alone; raises as :func:`serve` does."""
     check_loopback(host)
+    if not 0 <= port <= 65_535:  # the resolver would take it modulo 65,536
+        raise CannotListen(host=host, port=port, problem="a port is between 0 and 65535")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]
         check_loopback(str(address[0]))  # what a name such as localhost really is
         listener = socket.create_server(address[:2], family=family, backlog=2048)
-    except (OSError, OverflowError) as problem:
+    except OSError as problem:
         text = getattr(problem, "strerror", None) or str(problem)
         raise CannotListen(host=host, port=port, problem=text) from None
+    # asyncio does this only where the socket names its protocol, which create_server's do not; without it each answer
+    # waits for the client's delayed acknowledgement: 44 ms in place of 3 ms were measured. Connections inherit it.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setblocking(False)
     return listener
 
