@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -25,9 +25,11 @@ class RowLayout:
     empties: tuple[object, ...]
 
     @classmethod
-    def of(cls, group: RegisteredGroup) -> RowLayout:
-        """Return the layout of a group's online features; written and read by the same rule."""
+    def of(cls, group: RegisteredGroup, names: Sequence[str] | None = None) -> RowLayout:
+        """Return the layout of a build: of these features, or of those that are to be online now."""
         features = group.compiled.online_features
+        if names is not None:
+            features = tuple(group.compiled.feature(name) for name in names)
         codec = RowCodec(
             names=[feature.name for feature in features],
             types=[group.dtypes[feature.name] for feature in features],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +123,7 @@ class Catalog:
             versions = [key[1] for key, other in self.groups.items() if key[0] == group and name in other.dtypes]
             hint = f"{registered.compiled.ref} does not have it; ask for {name}@{versions[-1]}."
             raise UnknownFeature(asked=reference, known=sorted(names), hint=hint)
-        column = name if version is None else f"{name}@{version}"
-        return Resolved(reference=reference, column=column, group=registered, feature=features[name])
+        return Resolved(reference=reference, column=_column(reference), group=registered, feature=features[name])
 
     def _version(self, group: str, version: str) -> RegisteredGroup:
         if (group, version) not in self.groups:
@@ -135,19 +134,29 @@ class Catalog:
     def resolve_all(self, references: Sequence[str] | str, *, service: str | None = None) -> list[Resolved]:
         """Find every feature asked for, by reference or as a feature service; refuses an empty list."""
         asked = [references] if isinstance(references, str) else list(references)
+        found = [self.resolve(reference) for reference in asked]
         if service is not None:
-            asked += self.service_references(service)
-        if not asked:
+            found += self._of_service(service)
+        if not found:
             raise NothingAsked
-        return [self.resolve(reference) for reference in asked]
+        return found
+
+    def _of_service(self, service: str) -> list[Resolved]:
+        """Return a service's features in their pinned versions, under the names that its definition gave them."""
+        key = self._service_key(service)
+        pairs = zip(self.services[key].features, self.pinned[key], strict=True)
+        return [replace(self.resolve(pinned), column=_column(asked)) for asked, pinned in pairs]
 
     def service_references(self, reference: str) -> tuple[str, ...]:
         """Return the pinned references of ``name[@version]``, of the newest version without one."""
+        return self.pinned[self._service_key(reference)]
+
+    def _service_key(self, reference: str) -> tuple[str, str]:
         name, _, version = reference.partition("@")
         known = [key for key in self.services if key[0] == name and version in {"", key[1]}]
         if not known:
             raise UnknownService(asked=reference, known=sorted({key[0] for key in self.services}))
-        return self.pinned[known[-1]]
+        return known[-1]
 
     def select(self, asked: str | Iterable[str] | None) -> list[tuple[RegisteredGroup, tuple[CompiledFeature, ...]]]:
         """Return the groups a verb acts on, each with the features meant.
@@ -171,6 +180,11 @@ class Catalog:
             return registered, registered.compiled.features
         resolved = self.resolve(name)
         return resolved.group, (resolved.feature,)
+
+
+def _column(reference: str) -> str:
+    """Return the output column of a reference: ``name``, or ``name@version`` where it is pinned."""
+    return reference.rpartition(":")[2]
 
 
 def load_catalog(project: Project) -> Catalog:

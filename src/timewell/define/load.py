@@ -85,6 +85,11 @@ def load_folder(folder: Path) -> Loaded:
 
     Python files are run: they are part of the deployment, never of the registry.
     """
+    if not folder.is_dir():
+        raise DefinitionError(problem=f"there is no directory {folder}", hint="Make it, or name the one that you mean.")
+    if not folder.is_dir():
+        hint = "Make it, or name another folder: timewell apply FOLDER."
+        raise DefinitionError(problem=f"there is no folder {folder}", hint=hint)
     loaded = Loaded()
     for path in sorted(folder.rglob("*")):
         if path.name.startswith(("_", ".")) or not path.is_file():
@@ -102,17 +107,27 @@ def _load_yaml(path: Path, where: str, loaded: Loaded) -> None:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise DefinitionError(problem=f"not valid YAML: {problem}", where=where) from None
+        hint = "Correct the YAML: each level is indented by two more spaces, each list item begins with a dash."
+        raise DefinitionError(problem=f"not valid YAML: {_told(problem)}", where=where, hint=hint) from None
     if content is None:
         return
     if not isinstance(content, dict):
         raise DefinitionError(
-            problem="the file must hold entities:, sources:, groups:, features: or services:.", where=where
+            problem="the file must hold entities:, sources:, groups:, features: or services:.",
+            where=where,
+            hint="Put the definitions under one of these words, as a list.",
         )
     file = DefinitionFile.read(content, where=where)
     for name in DefinitionFile.model_fields:
         for found in getattr(file, name):
             loaded.add(found, where)
+
+
+def _told(problem: Exception) -> str:
+    """Return a YAML error in one line, with its place."""
+    place = getattr(problem, "problem_mark", None)
+    text = getattr(problem, "problem", None) or str(problem)
+    return f"line {place.line + 1}, column {place.column + 1}: {text}" if place else str(text)
 
 
 def _load_python(path: Path, where: str) -> Iterator[object]:
@@ -127,7 +142,8 @@ def _load_python(path: Path, where: str) -> Iterator[object]:
     except TimewellError as error:
         raise error.located(where) from None
     except Exception as error:  # a definitions file may fail in any way; the place is what helps
-        raise DefinitionError(problem=f"{type(error).__name__}: {error}", where=where) from error
+        hint = "The file is run as Python: correct it, or install what it imports."
+        raise DefinitionError(problem=f"{type(error).__name__}: {error}", where=where, hint=hint) from error
     finally:
         sys.modules.pop(name, None)
     for value in vars(module).values():

@@ -15,15 +15,16 @@ from timewell.build.snapshot import SnapshotRequest, snapshot
 from timewell.catalog.layout import RowLayout
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, source_catalog
 from timewell.catalog.prepare import check_schema
+from timewell.clock import SystemClock
 from timewell.errors import InvalidRange, NotOnline, StateBusy, Superseded, UsageError
 from timewell.stores.offline import EngineSession
 from timewell.stores.online import BuildMark
 from timewell.stores.project import Project
 from timewell.stores.registry import Lease, OnlineBuildRecord
-from timewell.types import HOUR_US, format_instant, parse_instant
+from timewell.types import MINUTE_US, format_instant, parse_instant
 
 Progress = Callable[[str, int, int], None]
-_LEASE_US = HOUR_US
+_LEASE_US = 10 * MINUTE_US
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +70,7 @@ def materialize_online(
     now_us = project.clock.now_us()
     as_of_us = now_us if as_of is None else parse_instant(as_of, assume_timezone=zone)
     since_us = None if since is None else parse_instant(since, assume_timezone=zone)
-    if as_of_us > now_us or (since_us is not None and since_us > as_of_us):
-        raise InvalidRange(
-            start=format_instant(since_us if since_us is not None else as_of_us),
-            end=format_instant(min(as_of_us, now_us)),
-            hint="as_of cannot lie in the future, nor since after as_of.",
-        )
+    _refuse_future(as_of_us, now_us, since_us)
     reports = []
     sources = source_catalog(project, catalog.sources)
     with project.engine.session(sources, project.engine_settings) as session:
@@ -85,6 +81,19 @@ def materialize_online(
     if progress and groups:
         progress("", len(groups), len(groups))
     return reports
+
+
+def _refuse_future(as_of_us: int, now_us: int, since_us: int | None) -> None:
+    """Refuse an ``as_of`` after now: its value is not known yet; and a ``since`` after it."""
+    now, as_of = format_instant(now_us), format_instant(as_of_us)
+    if as_of_us > now_us:
+        problem = f"as_of {as_of} lies in the future: it is {now}"
+        hint = "Leave as_of out for the present, or give an instant that has passed."
+        raise InvalidRange(problem=problem, start=as_of, end=now, hint=hint)
+    if since_us is not None and since_us > as_of_us:
+        problem = f"since {format_instant(since_us)} lies after as_of {as_of}"
+        hint = "Leave since out, or give an earlier one; it is only a hint about cost."
+        raise InvalidRange(problem=problem, start=format_instant(since_us), end=as_of, hint=hint)
 
 
 def _online_groups(catalog: Catalog, feature: str | Iterable[str] | None) -> list[RegisteredGroup]:
@@ -162,7 +171,10 @@ def _materialize_group(
 
 def _lease(project: Project, group: RegisteredGroup) -> Lease:
     name = f"online:{group.compiled.ref}"
-    lease = project.registry.acquire_lease(name, project.holder, now_us=project.clock.now_us(), ttl_us=_LEASE_US)
+    now_us = SystemClock().now_us()  # about processes, not about data: a frozen clock must not hold a claim forever
+    lease = project.registry.acquire_lease(
+        name, project.holder, now_us=now_us, ttl_us=_LEASE_US, is_gone=project.is_gone
+    )
     if lease is None:
         raise StateBusy(what=f"the online build of {group.compiled.ref}", waited_s=0)
     return lease
@@ -219,6 +231,7 @@ def _publish(project: Project, group: RegisteredGroup, build: str) -> None:
         group=group.compiled.name,
         version=group.compiled.version,
         build=build,
+        features=tuple(feature.name for feature in group.compiled.online_features),
         as_of_us=mark.as_of_us,
         data_through_us=mark.data_through_us,
         refresh_seq=mark.refresh_seq,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from timewell import chance, durable
 from timewell.catalog.lookup import load_catalog
-from timewell.errors import ConfirmationNeeded, StateCorrupt, UsageError
+from timewell.errors import ConfirmationNeeded, ReplacementUnconfirmed, StateCorrupt, UsageError
 from timewell.stores.project import Project
 from timewell.stores.registry import FileRecord
 from timewell.types import SECOND_US, format_instant
@@ -47,6 +47,8 @@ def backup(project: Project, to: Path) -> Path:
     The registry is copied first: files are immutable, so every file that the copy names is there afterwards. Online
     builds are left out; ``timewell materialize online`` makes them again.
     """
+    if to.exists():
+        raise UsageError(problem=f"{to} exists already", hint="Give another name: no backup is ever overwritten.")
     scratch = project.state / "tmp" / f"backup-{chance.new_id()}"
     scratch.mkdir(parents=True)
     try:
@@ -64,25 +66,31 @@ def backup(project: Project, to: Path) -> Path:
 def restore(project: Project, source: Path, *, yes: bool) -> None:
     """Put a backup in the place of the state; the state that is there moves to ``<state>.before-restore-<time>``."""
     if not source.is_file():
-        raise UsageError(problem=f"there is no backup at {source}")
+        hint = "Give the path of a file that `timewell backup` wrote."
+        raise UsageError(problem=f"there is no backup at {source}", hint=hint)
     if not yes:
-        raise ConfirmationNeeded(what="restore", items=f"nothing, but replaces {project.state} by {source}")
+        raise ReplacementUnconfirmed(what="restore", items=f"{project.state} by {source}")
     fresh = project.state.with_name(f"{project.state.name}.restoring-{chance.new_id()}")
     try:
         with tarfile.open(source) as archive:
             archive.extractall(fresh, filter="data")
     except tarfile.TarError as problem:
         shutil.rmtree(fresh, ignore_errors=True)
-        raise StateCorrupt(file=str(source), problem=str(problem)) from None
+        raise _no_backup(source, f"it cannot be unpacked ({type(problem).__name__})") from None
     if not (fresh / _REGISTRY).is_file():
-        shutil.rmtree(fresh)
-        raise StateCorrupt(file=str(source), problem="it holds no registry")
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise _no_backup(source, "it holds no registry")
     project.close()
     if project.state.exists():
         stamp = format_instant(project.clock.now_us()).replace(":", "")
         project.state.rename(project.state.with_name(f"{project.state.name}.before-restore-{stamp}-{chance.new_id()}"))
     fresh.rename(project.state)
     durable.sync_directory(project.state.parent)
+
+
+def _no_backup(source: Path, problem: str) -> StateCorrupt:
+    hint = "Give a file that `timewell backup` wrote; the project's state was not touched."
+    return StateCorrupt(file=str(source), problem=problem, hint=hint)
 
 
 def upgrade(project: Project) -> tuple[str, str]:

@@ -169,9 +169,11 @@ def _prepare(catalog: Catalog, resolved: Sequence[Resolved]) -> _Prepared:
 def _prepare_group(catalog: Catalog, items: Sequence[tuple[int, Resolved]]) -> _PreparedGroup:
     group: RegisteredGroup = items[0][1].group
     build = catalog.epochs.builds.get(group.key)
-    if build is None:
-        raise NeverMaterialized(feature=items[0][1].feature.name)
-    layout = RowLayout.of(group)
+    held = catalog.epochs.layouts.get(group.key, ())
+    absent = [item.feature.name for _, item in items if item.feature.name not in held]
+    if build is None or absent:
+        raise NeverMaterialized(feature=absent[0])
+    layout = RowLayout.of(group, held)
     places = {feature.name: place for place, feature in enumerate(layout.features)}
     latest = [feature.name for feature in layout.features if feature.is_latest]
     wanted = tuple(

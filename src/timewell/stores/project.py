@@ -118,6 +118,12 @@ class Project:
         """Name of this process as a holder of leases."""
         return f"{os.uname().nodename}:{os.getpid()}:{chance.new_id()}"
 
+    def is_gone(self, holder: str) -> bool:
+        """Whether a holder of a lease was a process of this machine that is not running any more."""
+        host, _, rest = holder.partition(":")
+        pid = rest.partition(":")[0]
+        return host == os.uname().nodename and pid.isdigit() and not _is_running(int(pid))
+
     @cached_property
     def secret(self) -> bytes:
         """32 random bytes of this project, made once: digests of keys cannot be guessed without them."""
@@ -140,3 +146,13 @@ def _login_name() -> str:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's user may have no name
         return str(os.getuid())
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, as another user
+        return True
+    return True

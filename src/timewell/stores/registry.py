@@ -5,7 +5,7 @@ Rule: every method is one transaction. Readers pin one :class:`EpochMap` and see
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -114,11 +114,15 @@ class IntervalRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnlineBuildRecord:
-    """An online build of one version: where it is and what was last published to it."""
+    """An online build of one version: where it is, what was last published to it, and the features in its rows.
+
+    A reader goes by ``features``, not by what the definition says is online now: flags may change between builds.
+    """
 
     group: str
     version: str
     build: str
+    features: tuple[str, ...]
     as_of_us: int
     data_through_us: int
     refresh_seq: int
@@ -159,6 +163,8 @@ class EpochMap:
         Group to live version.
     builds
         (group, version) to the id of its online build.
+    layouts
+        (group, version) to the features in the rows of that build, in order.
     snapshots
         (group, version) to the id of its offline snapshot.
     """
@@ -166,6 +172,7 @@ class EpochMap:
     epoch: int
     live: Mapping[str, str]
     builds: Mapping[tuple[str, str], str]
+    layouts: Mapping[tuple[str, str], tuple[str, ...]]
     snapshots: Mapping[tuple[str, str], int]
 
 
@@ -254,8 +261,13 @@ class Registry(Protocol):
         """Return every manifest, oldest first."""
         ...
 
-    def acquire_lease(self, name: str, holder: str, *, now_us: int, ttl_us: int) -> Lease | None:
-        """Claim a name: a new epoch if it is free, expired or the holder's own; ``None`` while another holds it."""
+    def acquire_lease(
+        self, name: str, holder: str, *, now_us: int, ttl_us: int, is_gone: Callable[[str], bool] | None = None
+    ) -> Lease | None:
+        """Claim a name: a new epoch if it is free, expired or the holder's own; ``None`` while another holds it.
+
+        ``is_gone`` tells of a holder that its process is known to have died: its claim then counts as expired.
+        """
         ...
 
     def release_lease(self, lease: Lease) -> None:

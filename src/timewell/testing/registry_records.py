@@ -66,6 +66,7 @@ def interval_record(day: int, **changes: Any) -> IntervalRecord:  # noqa: ANN401
 def build_record(build: str, *, as_of_us: int = DAY_US, refresh_seq: int = 1) -> OnlineBuildRecord:
     """Return the figures of an online build of ``spend@v1``."""
     return OnlineBuildRecord(
+        features=("amount_7d",),
         group="spend",
         version="v1",
         build=build,

@@ -5,6 +5,8 @@ Rule: whoever moves a pointer moves the epoch in the same transaction; it only e
 
 from __future__ import annotations
 
+import json
+
 from sqlalchemy import Connection, delete, insert, select, update
 
 from timewell.backends.sql import schema
@@ -30,12 +32,13 @@ def pin(connection: Connection) -> EpochMap:
     """Return the epoch with everything it stands for."""
     live = connection.execute(select(schema.live.c.group_name, schema.live.c.version))
     builds, tables = schema.online_build.c, schema.offline_table.c
-    pointed = connection.execute(select(builds.group_name, builds.version, builds.build))
+    pointed = connection.execute(select(builds.group_name, builds.version, builds.build, builds.features)).all()
     snapshots = connection.execute(select(tables.group_name, tables.version, tables.snapshot))
     return EpochMap(
         epoch=current(connection),
         live={group: version for group, version in live},  # noqa: C416 - rows are no pairs to a type checker
-        builds={(group, version): build for group, version, build in pointed},
+        builds={(group, version): build for group, version, build, _ in pointed},
+        layouts={(group, version): tuple(json.loads(features)) for group, version, _, features in pointed},
         snapshots={(group, version): snapshot for group, version, snapshot in snapshots},
     )
 

@@ -5,6 +5,8 @@ Rule: a name's line is never deleted, so its number never goes back.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy import Connection, insert, select, update
 
 from timewell.backends.sql import schema
@@ -14,7 +16,9 @@ from timewell.stores.registry import Lease
 _FREE_US = -(2**63)  # before any clock, also one frozen before 1970
 
 
-def acquire(connection: Connection, wanted: Lease, *, now_us: int) -> Lease | None:
+def acquire(
+    connection: Connection, wanted: Lease, *, now_us: int, is_gone: Callable[[str], bool] | None = None
+) -> Lease | None:
     """Claim a name if it is free, expired or the holder's own; the epoch of ``wanted`` is not looked at."""
     table = schema.lease
     line = connection.execute(select(table).where(table.c.name == wanted.name)).one_or_none()
@@ -23,7 +27,7 @@ def acquire(connection: Connection, wanted: Lease, *, now_us: int) -> Lease | No
         connection.execute(insert(table).values(to_line(first)))
         return first
     held = to_record(Lease, line)
-    if held.expires_us > now_us and held.holder != wanted.holder:
+    if held.expires_us > now_us and held.holder != wanted.holder and not (is_gone and is_gone(held.holder)):
         return None
     following = Lease(name=wanted.name, holder=wanted.holder, epoch=held.epoch + 1, expires_us=wanted.expires_us)
     connection.execute(update(table).where(table.c.name == wanted.name).values(to_line(following)))

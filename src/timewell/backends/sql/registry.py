@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -91,10 +91,14 @@ class SqlRegistry:
         """Return every manifest, oldest first."""
         return self._database.read(manifests.oldest_first)
 
-    def acquire_lease(self, name: str, holder: str, *, now_us: int, ttl_us: int) -> Lease | None:
+    def acquire_lease(
+        self, name: str, holder: str, *, now_us: int, ttl_us: int, is_gone: Callable[[str], bool] | None = None
+    ) -> Lease | None:
         """Claim a name: a new epoch if it is free, expired or the holder's own; ``None`` while another holds it."""
         wanted = Lease(name=name, holder=holder, epoch=0, expires_us=now_us + ttl_us)
-        return self._database.write(lambda connection: leases.acquire(connection, wanted, now_us=now_us))
+        return self._database.write(
+            lambda connection: leases.acquire(connection, wanted, now_us=now_us, is_gone=is_gone)
+        )
 
     def release_lease(self, lease: Lease) -> None:
         """Give a claim back; nothing happens if it was taken over meanwhile."""

@@ -163,6 +163,7 @@ online_build = Table(
     _text("group_name", key=True),
     _text("version", key=True),
     _text("build"),
+    _text("features"),
     _number("as_of_us"),
     _number("data_through_us"),
     _number("refresh_seq"),

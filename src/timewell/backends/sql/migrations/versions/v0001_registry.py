@@ -131,7 +131,7 @@ def _make_ledgers() -> None:
     )
     op.create_table(
         "online_build",
-        *_texts("group_name", "version", "build"),
+        *_texts("group_name", "version", "build", "features"),
         *_numbers("as_of_us", "data_through_us", "refresh_seq", "rows", "bytes", "run_end_us"),
         _key("online_build", ["group_name", "version"]),
     )
