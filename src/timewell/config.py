@@ -7,14 +7,17 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
-from timewell.errors import ConfigError, ProjectNotFound, did_you_mean
+from timewell.errors import ConfigError, InvalidInstant, ProjectNotFound, did_you_mean
+from timewell.types import zone
 
 FILE = "timewell.toml"
 PROFILE_ENVIRONMENT = "TIMEWELL_PROFILE"
+_PLACE = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<place>[^`]*)`)?")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 TEMPLATE = """\
@@ -31,7 +34,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     backend: str = "duckdb"
     memory_limit: str | None = None
-    threads: int | None = None
+    threads: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class OnlineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,7 +53,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """``[server]``: the HTTP server."""
 
     host: str = "127.0.0.1"
-    port: int = 6570
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 6570
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -74,7 +77,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     state: str = ".timewell"
     assume_timezone: str | None = None
     require_owner: bool = True
-    warn_share: float = 0.8
+    warn_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.8
     engine: EngineConfig = EngineConfig()
     online: OnlineConfig = OnlineConfig()
     registry: RegistryConfig = RegistryConfig()
@@ -114,13 +117,37 @@ def read_config(root: Path, profile: str | None = None) -> Config:
     if chosen:
         if chosen not in profiles:
             known = ", ".join(sorted(profiles)) or "none"
-            text = f"there is no [profile.{chosen}]; it has: {known}.{did_you_mean(chosen, profiles)}"
-            raise ConfigError(file=str(file), problem=text)
+            hint = f"Add a table [profile.{chosen}] to it, or choose one that it has; see also ${PROFILE_ENVIRONMENT}."
+            raise ConfigError(
+                file=str(file),
+                problem=f"there is no profile {chosen!r}; it has: {known}",
+                hint=hint + did_you_mean(chosen, profiles),
+            )
         content = _merged(content, profiles[chosen])
     try:
-        return msgspec.convert(_resolved(content, root), Config)
+        config = msgspec.convert(_resolved(content, root), Config)
+        if config.assume_timezone is not None:
+            zone(config.assume_timezone)
     except msgspec.ValidationError as problem:
-        raise ConfigError(file=str(file), problem=str(problem)) from None
+        raise ConfigError(file=str(file), problem=_explained(str(problem))) from None
+    except InvalidInstant as problem:
+        raise ConfigError(file=str(file), problem=f"assume_timezone: {problem}", hint=problem.hint) from None
+    return config
+
+
+def _explained(problem: str) -> str:
+    """Say in a person's words, with the key's place, what msgspec found wrong."""
+    found = _PLACE.fullmatch(problem)
+    what, place = (found["what"], found["place"] or "") if found else (problem, "")
+    unknown = _UNKNOWN.fullmatch(what)
+    if unknown is None:
+        return f"{place}: {what[:1].lower()}{what[1:]}"
+    table: type[msgspec.Struct] = Config
+    for part in filter(None, place.split(".")):
+        table = msgspec.structs.fields(table)[table.__struct_fields__.index(part)].type
+    known = [*table.__struct_fields__, *(["profile"] if table is Config else [])]
+    inside = f" in [{place}]" if place else ""
+    return f"there is no key {unknown[1]!r}{inside}; known keys: {', '.join(known)}.{did_you_mean(unknown[1], known)}"
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,11 +170,13 @@ def _resolved(value: object, root: Path) -> object:
         try:
             return (root / value[5:]).read_text(encoding="utf-8").strip()
         except OSError as problem:
-            raise ConfigError(file=FILE, problem=f"{value}: {problem.strerror}") from None
+            hint = "A file: reference is a path, relative to the project's root, of a file that you can read."
+            raise ConfigError(file=FILE, problem=f"{value}: {problem.strerror}", hint=hint) from None
     return _REFERENCE.sub(_environment, value)
 
 
 def _environment(found: re.Match[str]) -> str:
     if found[1] not in os.environ:
-        raise ConfigError(file=FILE, problem=f"the environment variable {found[1]} is not set")
+        hint = f"Set it: export {found[1]}=..."
+        raise ConfigError(file=FILE, problem=f"the environment variable {found[1]} is not set", hint=hint)
     return os.environ[found[1]]

@@ -64,6 +64,9 @@ class TimewellError(Exception):
         if where and "{where}" not in self.template:
             text = f"{where}: {text}"
         asked, known = self.facts.get("asked"), self.facts.get("known")
+        text = text.rstrip()  # a problem told by a library may end with a period of its own, or with none
+        text = text.rstrip(".")
+        text += "" if text.endswith(("?", "!")) else "."
         if isinstance(asked, str) and isinstance(known, (list, tuple, set, frozenset)):
             text += did_you_mean(asked, [str(name) for name in known])
         return text
@@ -100,6 +103,7 @@ class DefinitionError(UsageError, ValueError):
 
     code = "invalid_definition"
     template = "{problem}"
+    fix = "Correct the definition; `timewell schema` prints every field and what it takes."
 
 
 class UnknownField(DefinitionError):
@@ -142,11 +146,18 @@ class InvalidInstant(DefinitionError):
     fix = "Use ISO 8601 with an offset, such as 2026-03-01T00:00:00Z, or a timezone-aware datetime."
 
 
+class UnknownTimezone(InvalidInstant):
+    """A time zone has no such name."""
+
+    template = "there is no time zone called {value!r}."
+    fix = "Use an IANA name: UTC, Europe/Oslo."
+
+
 class InvalidRange(UsageError):
-    """A time range is empty or backwards."""
+    """A time range is empty or backwards, or an instant lies in the future."""
 
     code = "invalid_range"
-    template = "the range [{start}, {end}) is empty."
+    template = "{problem}."
     fix = "Give a start before the end; a date as end includes that whole day."
 
 
@@ -187,7 +198,7 @@ class VersionConflict(DefinitionError):
 
     code = "version_conflict"
     template = "{name}@{version} is registered with another meaning; changed: {changed}."
-    fix = "A version is immutable: write the next one with `timewell apply --bump`, or restore the definition."
+    fix = "A version is immutable: write the next one with `timewell apply --bump` (bump=True in Python), or restore the definition."
 
 
 class TestsFailed(TimewellError):
@@ -195,7 +206,7 @@ class TestsFailed(TimewellError):
 
     __test__ = False  # not a pytest class
     code = "tests_failed"
-    template = "{count} test(s) failed: {failures}"
+    template = "{count} test(s) failed: {failures}."
     fix = "Correct the definition, the data or the test; `timewell test` shows each one."
     exit_code = 1
 
@@ -260,7 +271,9 @@ class SchemaChanged(TimewellError):
     """A source column changed its type since the feature was registered; old data stays served."""
 
     code = "schema_changed"
-    template = "{table}, column {column!r} was {old} when {features} were registered and is {new} now."
+    template = (
+        "{table}, column {column!r} was {old} at registration and is {new} now; features that need it: {features}."
+    )
     fix = "Restore the column's type, or cast it in the source (`sql:`) and register the next version."
 
 
@@ -270,6 +283,13 @@ class SourceUnreadable(TimewellError):
     code = "source_unreadable"
     template = "source {source!r} cannot be read at {location}: {problem}."
     fix = "Check the path (globs and relative paths start at the project's root) and its permissions."
+
+
+class SpineUnreadable(SourceUnreadable):
+    """A spine's file or query cannot be read."""
+
+    template = "the spine {location} cannot be read: {problem}."
+    fix = "Give a frame, the path of a .parquet, .csv or .json file, or a SELECT over registered sources."
 
 
 class NaiveTimestamp(UsageError):
@@ -292,8 +312,8 @@ class MissingKey(UsageError):
     """A request or spine lacks a join key."""
 
     code = "missing_key"
-    template = "{table} has no column for join key {asked!r} of entity {entity!r}; it has: {known}."
-    fix = "Add the column {asked!r}; a null there means an entity never seen."
+    template = "{table} has no join key {asked!r}, which entity {entity!r} needs; it has: {known}."
+    fix = "Add {asked!r}; a null there means an entity never seen."
 
 
 class InvalidKey(UsageError):
@@ -356,7 +376,7 @@ class InvalidRequest(UsageError):
     """A request is not in the documented form."""
 
     code = "invalid_request"
-    template = "{problem}"
+    template = "{problem}."
     fix = "GET /openapi.json describes the form."
 
 
@@ -373,14 +393,14 @@ class ConfigError(UsageError):
 
     code = "config"
     template = "{file}: {problem}."
-    fix = "docs/reference/configuration.md lists every key."
+    fix = "Correct it in timewell.toml; docs/reference/configuration.md has every key."
 
 
 class ProjectNotFound(UsageError):
     """No timewell.toml at or above a directory."""
 
     code = "project_not_found"
-    template = "there is no timewell.toml in {path} or above it."
+    template = "there is no timewell.toml in {path}, nor above it."
     fix = "Make a project with `timewell init NAME`, or change into one."
 
 
@@ -445,6 +465,12 @@ class ConfirmationNeeded(UsageError):
     code = "confirmation_needed"
     template = "{what} deletes {items}."
     fix = "Add --yes (or yes=True) if that is what you want."
+
+
+class ReplacementUnconfirmed(ConfirmationNeeded):
+    """A command that replaces the project's state was not confirmed."""
+
+    template = "{what} replaces {items}; what is there now is kept beside it."
 
 
 class StateUnwritable(TimewellError):

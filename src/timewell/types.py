@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from timewell.errors import InvalidDuration, InvalidInstant, InvalidRange
+from timewell.errors import InvalidDuration, InvalidInstant, InvalidRange, UnknownTimezone
 
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
@@ -140,7 +140,9 @@ def _iso(text: str, kind: type[date]) -> date:
     try:
         return kind.fromisoformat(text)
     except ValueError as problem:
-        raise InvalidInstant(value=text, problem=str(problem)) from None
+        # "month must be in 1..12" helps; "Invalid isoformat string" only says the value again
+        text_only = str(problem).startswith("Invalid isoformat")
+        raise InvalidInstant(value=text, problem="it is not ISO 8601" if text_only else str(problem)) from None
 
 
 def zone(name: str) -> tzinfo:
@@ -148,9 +150,7 @@ def zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidInstant(
-            value=name, problem="there is no such time zone", hint="Use an IANA name: UTC, Europe/Oslo."
-        ) from None
+        raise UnknownTimezone(value=name) from None
 
 
 def local_to_utc_us(local: datetime, at: tzinfo) -> int:
@@ -204,7 +204,8 @@ def parse_range(start: object, end: object, *, assume_timezone: str | None = Non
     if _is_date(end):
         end_us += DAY_US
     if start_us >= end_us:
-        raise InvalidRange(start=format_instant(start_us), end=format_instant(end_us))
+        problem = f"the range from {format_instant(start_us)} to {format_instant(end_us)} is empty"
+        raise InvalidRange(problem=problem, start=format_instant(start_us), end=format_instant(end_us))
     return Interval(start_us, end_us)
 
 

@@ -12,7 +12,7 @@ from timewell.types import format_instant
 
 
 class ManifestFeature(msgspec.Struct, frozen=True, kw_only=True):
-    """One feature as it was used."""
+    """One feature as it was used; ``column`` is its name in the frame."""
 
     name: str
     group: str
@@ -23,6 +23,7 @@ class ManifestFeature(msgspec.Struct, frozen=True, kw_only=True):
     source_fingerprint: str
     closed: str
     computed_from: str
+    column: str = ""
 
     @property
     def reference(self) -> str:
@@ -63,11 +64,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         try:
             return msgspec.convert(dict(body), cls)
         except msgspec.ValidationError as problem:
-            raise UsageError(problem=f"this is no manifest: {problem}") from None
+            hint = "Give ts.manifest, or the dict that ts.manifest.to_dict() made."
+            raise UsageError(problem=f"this is no manifest: {problem}", hint=hint) from None
 
     def references(self) -> list[str]:
         """Return the features as pinned references."""
         return [feature.reference for feature in self.features]
+
+    def columns(self) -> list[str]:
+        """Return the output columns' names, feature by feature."""
+        return [feature.column or feature.name for feature in self.features]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""

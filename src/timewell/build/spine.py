@@ -12,7 +12,15 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 
-from timewell.errors import MissingColumn, MissingKey, NaiveTimestamp, SourceUnreadable, UsageError, WrongColumnType
+from timewell.errors import (
+    InvalidInstant,
+    MissingColumn,
+    MissingKey,
+    NaiveTimestamp,
+    SpineUnreadable,
+    UsageError,
+    WrongColumnType,
+)
 from timewell.stores.arrow import from_arrow_type, to_arrow_type
 from timewell.stores.frames import to_table
 from timewell.stores.offline import EngineSession
@@ -107,7 +115,7 @@ def read_spine(
 
     Raises
     ------
-    UsageError, MissingColumn, NaiveTimestamp, WrongColumnType, SourceUnreadable
+    UsageError, MissingColumn, NaiveTimestamp, WrongColumnType, SpineUnreadable
         Naming the column and what to do.
     """
     table = _load(spine, session, root)
@@ -124,12 +132,13 @@ def _load(spine: object, session: EngineSession, root: Path) -> pa.Table:
         return to_table(spine, keep_index=True)
     path = root / spine
     if path.suffix.lower() not in _READERS:
-        hint = "Give a frame, a .parquet, .csv or .json file, or a SELECT."
-        raise SourceUnreadable(source="spine", location=path, problem="its ending is not known", hint=hint)
+        raise SpineUnreadable(location=path, problem="its ending is not known")
+    if not path.is_file():
+        raise SpineUnreadable(location=path, problem="there is no such file")
     try:
         return _READERS[path.suffix.lower()](str(path))
     except (OSError, pa.ArrowException) as problem:
-        raise SourceUnreadable(source="spine", location=path, problem=problem) from None
+        raise SpineUnreadable(location=path, problem=str(problem).split("\n", 1)[0]) from None
 
 
 def _time_column(table: pa.Table) -> str:
@@ -150,7 +159,8 @@ def _instants(column: pa.ChunkedArray, name: str, assume_timezone: str | None) -
     if pa.types.is_timestamp(found):
         if not found.tz:
             if assume_timezone is None:
-                raise NaiveTimestamp(table="the spine", column=name)
+                hint = f'Write spine["{name}"] = spine["{name}"].dt.tz_localize("UTC"), or set assume_timezone.'
+                raise NaiveTimestamp(table="the spine", column=name, hint=hint)
             # A local time that happened twice is the later one; one that never happened is moved on.
             column = pc.assume_timezone(column, assume_timezone, ambiguous="latest", nonexistent="latest")
         return _floor_us(column)
@@ -158,11 +168,19 @@ def _instants(column: pa.ChunkedArray, name: str, assume_timezone: str | None) -
         days = column.cast(pa.date32()).cast(pa.int32()).cast(pa.int64())
         return pc.multiply(days, DAY_US).combine_chunks()
     if from_arrow_type(found) == "string":
-        return pa.array(
-            [parse_instant(text, assume_timezone=assume_timezone) for text in column.to_pylist()], pa.int64()
-        )
+        return pa.array([_text_instant(text, name, assume_timezone) for text in column.to_pylist()], pa.int64())
     wanted = "a timestamp, a date or ISO 8601 text"
     raise WrongColumnType(table="the spine", column=name, found=str(found), wanted=wanted)
+
+
+def _text_instant(text: str, name: str, assume_timezone: str | None) -> int:
+    try:
+        return parse_instant(text, assume_timezone=assume_timezone)
+    except InvalidInstant as problem:
+        if assume_timezone is None and "no time zone" in str(problem):
+            hint = "Write the offset after each, such as 2026-03-01T00:00:00Z; or set assume_timezone in timewell.toml."
+            raise NaiveTimestamp(table="the spine", column=name, hint=hint) from None
+        raise problem.located(f"the spine, column {name!r}") from None
 
 
 def _floor_us(column: pa.ChunkedArray) -> pa.Array:
@@ -187,7 +205,8 @@ def _key_column(column: pa.ChunkedArray, name: str, dtype: str) -> pa.ChunkedArr
         try:
             return whole.cast(wanted, safe=True)
         except pa.ArrowInvalid:
-            raise WrongColumnType(table="the spine", column=name, found=found, wanted=dtype) from None
+            hint = f"Cast it to {dtype}: it holds parts of a whole."
+            raise WrongColumnType(table="the spine", column=name, found=found, wanted=dtype, hint=hint) from None
     if found != dtype and not (found == "int32" and dtype == "int64"):
         raise WrongColumnType(table="the spine", column=name, found=found, wanted=dtype, hint=f"Cast it to {dtype}.")
     return column.cast(wanted)

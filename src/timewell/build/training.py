@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version as installed
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 
@@ -60,9 +60,12 @@ class TrainingRequest:
 def get_training_set(project: Project, request: TrainingRequest) -> TrainingSet:
     """Return the spine with one column per feature, each as it was at the row's instant; its manifest is kept."""
     if request.as_of not in {"known", "happened"}:
-        raise UsageError(problem=f"as_of is 'known' or 'happened', not {request.as_of!r}")
+        hint = "Write as_of='known' (rows count once they have arrived) or as_of='happened'."
+        raise UsageError(problem=f"as_of is 'known' or 'happened', not {request.as_of!r}", hint=hint)
     catalog = load_catalog(project)
     earlier = _earlier(request.features)
+    if earlier:  # the same frame again: by its rule, whatever the defaults of this call
+        request = replace(request, as_of=cast("AsOf", earlier.as_of), deterministic=earlier.deterministic)
     asked = earlier.references() if earlier else request.features
     resolved = catalog.resolve_all(asked, service=request.service)  # type: ignore[arg-type]  # a manifest was replaced
     sources = source_catalog(project, catalog.sources)
@@ -74,17 +77,19 @@ def get_training_set(project: Project, request: TrainingRequest) -> TrainingSet:
             root=project.root,
             assume_timezone=project.config.assume_timezone,
         )
-        columns = {item.reference: item.feature.name if earlier else item.column for item in resolved}
-        _refuse_collisions(spine, list(columns.values()))
+        columns = earlier.columns() if earlier else []
+        columns += [item.column for item in resolved[len(columns) :]]
+        _refuse_collisions(spine, columns)
         digest = spine.digest()
         if earlier and earlier.spine_digest != digest:
             problem = "the spine is not the one the manifest was made with"
             raise UsageError(problem=problem, hint="Give the same rows in the same order and types.")
         values, used = _evaluate(session, spine, resolved, request)
-        manifest = _manifest(project, catalog, request, spine, digest, used)
-    named = {columns[item.reference]: values[item.reference] for item in resolved}
+        made_of = [_as_used(column, item, used) for column, item in zip(columns, resolved, strict=True)]
+        manifest = _manifest(project, catalog, request, spine, digest, made_of)
+    named = {column: values[item.group.key][item.feature.name] for column, item in zip(columns, resolved, strict=True)}
     training = TrainingSet(spine=spine, values=named, manifest=manifest)
-    keep_manifest(project, training, [_keys(part.group, spine) for part in used])
+    keep_manifest(project, training, [_keys(part.group, spine) for part in used.values()])
     return training
 
 
@@ -116,43 +121,48 @@ class _Part:
 
 def _evaluate(
     session: EngineSession, spine: Spine, resolved: Sequence[Resolved], request: TrainingRequest
-) -> tuple[dict[str, pa.ChunkedArray], list[_Part]]:
-    """Return each reference's column, computed group by group."""
+) -> tuple[dict[tuple[str, str], pa.Table], dict[tuple[str, str], _Part]]:
+    """Return the values of each group's wanted features, and what they were computed from."""
     parts: dict[tuple[str, str], _Part] = {}
     for item in resolved:
         part = parts.setdefault(item.group.key, _Part(item.group, {}))
         part.features[item.feature.name] = item.feature
-    values: dict[str, pa.ChunkedArray] = {}
+    values: dict[tuple[str, str], pa.Table] = {}
     for key, part in parts.items():
         check_schema(part.group, session)
         part.fingerprint = session.fingerprint(part.group.compiled.source)
         features = list(part.features.values())
         query = part.group.query(features, as_of=request.as_of, deterministic=request.deterministic)
-        found = session.evaluate(query, spine.probes(query))
-        values |= {item.reference: found[item.feature.name] for item in resolved if item.group.key == key}
-    return values, list(parts.values())
+        values[key] = session.evaluate(query, spine.probes(query))
+    return values, parts
+
+
+def _as_used(column: str, item: Resolved, parts: Mapping[tuple[str, str], _Part]) -> ManifestFeature:
+    return ManifestFeature(
+        name=item.feature.name,
+        group=item.group.compiled.name,
+        version=item.group.compiled.version,
+        content_hash=item.group.compiled.content_hash,
+        dtype=item.group.dtypes[item.feature.name],
+        source=item.group.compiled.source.name,
+        source_fingerprint=parts[item.group.key].fingerprint,
+        closed=item.group.compiled.source.closed_side,
+        computed_from="sources",
+        column=column,
+    )
 
 
 def _manifest(
-    project: Project, catalog: Catalog, request: TrainingRequest, spine: Spine, digest: str, parts: Sequence[_Part]
+    project: Project,
+    catalog: Catalog,
+    request: TrainingRequest,
+    spine: Spine,
+    digest: str,
+    features: Sequence[ManifestFeature],
 ) -> Manifest:
-    features = tuple(
-        ManifestFeature(
-            name=name,
-            group=part.group.compiled.name,
-            version=part.group.compiled.version,
-            content_hash=part.group.compiled.content_hash,
-            dtype=part.group.dtypes[name],
-            source=part.group.compiled.source.name,
-            source_fingerprint=part.fingerprint,
-            closed=part.group.compiled.source.closed_side,
-            computed_from="sources",
-        )
-        for part in parts
-        for name in part.features
-    )
     code = {"timewell": installed("timewell"), "engine": project.engine.name, "engine_version": installed("duckdb")}
-    keys = {name for part in parts for name in part.group.compiled.entity.key_names}
+    groups = {(feature.group, feature.version) for feature in features}
+    keys = {name for key in groups for name in catalog.groups[key].compiled.entity.key_names}
     body = Manifest(
         id="",
         created_us=project.clock.now_us(),
@@ -160,7 +170,7 @@ def _manifest(
         event_time=spine.event_time,
         rows=spine.table.num_rows,
         spine_digest=digest,
-        features=features,
+        features=tuple(features),
         epoch=catalog.epochs.epoch,
         code=code,
         keys=tuple(sorted(keys)),

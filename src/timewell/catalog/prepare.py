@@ -247,7 +247,8 @@ def _check_empty(feature: CompiledFeature, dtype: str) -> None:
         to_scalar(feature.empty, dtype)
     except (pa.ArrowException, KeyError, ValueError, TypeError):
         problem = f"empty: {feature.empty!r} is not a {dtype}"
-        raise DefinitionError(problem=problem, where=feature.name) from None
+        hint = f"Give a {dtype} or null, or leave empty out."
+        raise DefinitionError(problem=problem, where=feature.name, hint=hint) from None
 
 
 def _digest(value: object) -> str:

@@ -101,7 +101,7 @@ class Definition(BaseModel, metaclass=_Checked):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            problem = from_pydantic(error, cls)
+            problem = from_pydantic(error, cls, top="" if where else cls.__name__)
             raise (problem.located(where) if where else problem) from None
 
     def dump(self) -> dict[str, Any]:
@@ -109,8 +109,9 @@ class Definition(BaseModel, metaclass=_Checked):
         return self.model_dump(mode="json", exclude_unset=True)
 
 
-def from_pydantic(error: ValidationError, model: type[BaseModel]) -> TimewellError:
-    """Return our error for the first thing pydantic found wrong."""
+def from_pydantic(error: ValidationError, model: type[BaseModel], *, top: str | None = None) -> TimewellError:
+    """Return our error for the first thing pydantic found wrong; ``top`` names the definition's own level."""
+    name = model.__name__ if top is None else top
     found = error.errors(include_url=False)
     first = next((problem for problem in found if problem["type"] == "extra_forbidden"), found[0])
     path = [part for part in first["loc"] if not _is_tag(part)]
@@ -120,9 +121,9 @@ def from_pydantic(error: ValidationError, model: type[BaseModel]) -> TimewellErr
         return cause.located(_written(path)) if path else cause
     if first["type"] == "extra_forbidden":
         known = sorted(_model_at(model, path[:-1]).model_fields)
-        return UnknownField(asked=str(path[-1]), known=known, where=where or model.__name__)
+        return UnknownField(asked=str(path[-1]), known=known, where=where or name)
     if first["type"] == "missing":
-        return MissingField(field=str(path[-1]), where=where or model.__name__)
+        return MissingField(field=str(path[-1]), where=where or name)
     problem = first["msg"].rstrip(".")
     if first["type"] in {"literal_error", "union_tag_invalid"}:
         expected = str(first["ctx"].get("expected") or first["ctx"].get("expected_tags"))
@@ -133,7 +134,7 @@ def from_pydantic(error: ValidationError, model: type[BaseModel]) -> TimewellErr
         )
     if not isinstance(first["input"], (dict, BaseModel)):
         problem += f" (found {first['input']!r})"
-    return DefinitionError(problem=f"{problem}.", where=_written(path) or model.__name__)
+    return DefinitionError(problem=f"{problem}.", where=_written(path) or name)
 
 
 def _is_tag(part: object) -> bool:

@@ -25,7 +25,8 @@ def open_backend(name: str, /, **settings: Any) -> Any:  # noqa: ANN401  # each 
     if not found:
         known = sorted(entry.name for entry in entry_points(group=GROUP))
         problem = f"there is no back end called {name!r}; installed: {', '.join(known)}"
-        raise ConfigError(file="timewell.toml", problem=problem)
+        hint = "Set backend to one of these in timewell.toml, or install the package that offers it."
+        raise ConfigError(file="timewell.toml", problem=problem, hint=hint)
     try:
         opener: Callable[..., Any] = found[0].load()
     except ModuleNotFoundError as missing:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import sqlglot
 from sqlglot import exp
 
-from timewell.backends.duckdb.sql import dotted, identifier, literal, nan_shielded
+from timewell.backends.duckdb.sql import dotted, identifier, literal, nan_shielded, parse_problem
 from timewell.define.source import Source
 from timewell.errors import DefinitionError, SourceUnreadable, UnknownSource, Unsupported
 from timewell.stores.query import SourceCatalog
@@ -111,9 +111,14 @@ def referenced(source: Source, catalog: SourceCatalog) -> list[str]:
     try:
         parsed = sqlglot.parse_one(source.sql or "", dialect="duckdb")
     except sqlglot.errors.SqlglotError as problem:
-        raise DefinitionError(problem=f"the query cannot be parsed: {problem}", where=source.name) from None
+        hint = "Give one SELECT in DuckDB's SQL over registered sources."
+        raise DefinitionError(
+            problem=f"the query cannot be parsed: {parse_problem(problem)}", where=source.name, hint=hint
+        ) from None
     if not isinstance(parsed, exp.Query):
-        raise DefinitionError(problem="sql must be one SELECT.", where=source.name)
+        raise DefinitionError(
+            problem="sql must be one SELECT.", where=source.name, hint="Begin it with SELECT or WITH."
+        )
     local = {cte.alias_or_name for cte in parsed.find_all(exp.CTE)}
     found = []
     for table in parsed.find_all(exp.Table):
@@ -121,7 +126,9 @@ def referenced(source: Source, catalog: SourceCatalog) -> list[str]:
         if name in local or name in found:
             continue
         if name not in catalog.sources:
-            raise UnknownSource(asked=name, known=sorted(catalog.sources), where=source.name)
+            known = sorted(catalog.sources)
+            hint = f"A query selects from registered sources only: {', '.join(known) or 'none yet'}."
+            raise UnknownSource(asked=name, known=known, where=source.name, hint=hint)
         found.append(name)
     return found
 
@@ -148,7 +155,9 @@ def _make_view(
 def _table(connection: duckdb.DuckDBPyConnection, catalog: SourceCatalog, source: Source) -> str:
     file = database_file(catalog, source)
     if file is None:
-        raise Unsupported(what=f"source {source.name!r} at {source.database}", backend="this engine")
+        scheme = (source.database or "").partition("://")[0]  # the rest may hold a password
+        hint = "Export the table to Parquet and give its path, or use a DuckDB or SQLite file."
+        raise Unsupported(what=f"source {source.name!r} in a {scheme} database", backend="DuckDB", hint=hint)
     if not file.is_file():
         raise SourceUnreadable(source=source.name, location=str(file), problem="there is no such file")
     if not _is_sqlite(file):

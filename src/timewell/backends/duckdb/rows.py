@@ -16,13 +16,22 @@ from dataclasses import dataclass
 import sqlglot
 from sqlglot import exp
 
-from timewell.backends.duckdb.sql import duck_type, identifier, instant_us, literal, nan_shielded, our_type
+from timewell.backends.duckdb.sql import (
+    duck_type,
+    identifier,
+    instant_us,
+    literal,
+    nan_shielded,
+    our_type,
+    parse_problem,
+)
 from timewell.define.dtypes import is_float, is_known
 from timewell.define.source import Source
 from timewell.errors import AmbiguousDate, DefinitionError, MissingColumn, NaiveTimestamp, WrongColumnType
 from timewell.stores.query import GroupQuery
 
 NEVER = 2**63 - 1
+_FILTER_HINT = "Write a condition such as filter: type <> 'refund'; what needs more goes into the source's `sql:`."
 _UNSAFE = (exp.Query, exp.AggFunc, exp.Window, exp.Command, exp.Parameter, exp.Placeholder)
 
 ROWS = """
@@ -126,7 +135,9 @@ def columns_read(query: GroupQuery, duck_columns: Mapping[str, str]) -> list[str
     names |= set(filter_columns(query.group.filter, query.group.name))
     for name in names:
         if name not in duck_columns:
-            raise MissingColumn(table=f"source {query.group.source.name!r}", asked=name, known=sorted(duck_columns))
+            where = f"{query.group.name}.filter" if name not in {item.column for item in query.group.features} else None
+            table = f"source {query.group.source.name!r}"
+            raise MissingColumn(table=table, asked=name, known=sorted(duck_columns), where=where)
     return sorted(names)
 
 
@@ -137,12 +148,13 @@ def filter_columns(condition: str | None, group: str) -> list[str]:
     try:
         parsed = sqlglot.parse_one(f"SELECT 1 WHERE {condition}\n", dialect="duckdb")
     except sqlglot.errors.SqlglotError as error:
-        raise DefinitionError(problem=f"the filter cannot be parsed: {error}", where=f"{group}.filter") from None
+        problem = f"the filter cannot be parsed: {condition} ({parse_problem(error)})"
+        raise DefinitionError(problem=problem, where=f"{group}.filter", hint=_FILTER_HINT) from None
     where = parsed.args.get("where")
     plain = isinstance(parsed, exp.Select) and not (set(_given(parsed)) - {"expressions", "where"})
     if not plain or where is None or any(True for _ in where.find_all(*_UNSAFE)):
         problem = "a filter is one condition on the source's own columns, without subqueries or aggregates"
-        raise DefinitionError(problem=f"{problem}: {condition}", where=f"{group}.filter")
+        raise DefinitionError(problem=f"{problem}: {condition}", where=f"{group}.filter", hint=_FILTER_HINT)
     return sorted({column.name for column in where.find_all(exp.Column)})
 
 

@@ -22,7 +22,7 @@ from timewell.backends.duckdb.rows import NEVER, RowShape, row_shape
 from timewell.backends.duckdb.sql import OFFSET, identifier, literal, our_type
 from timewell.define.dtypes import decimal_parts
 from timewell.define.source import Source
-from timewell.errors import NaiveTimestamp, SourceUnreadable, TimewellError, UsageError, ValueOverflow
+from timewell.errors import NaiveTimestamp, SourceUnreadable, SpineUnreadable, TimewellError, UsageError, ValueOverflow
 from timewell.stores.arrow import to_arrow_type
 from timewell.stores.offline import EngineSettings, SourceReport
 from timewell.stores.query import IN_WINDOW, INSTANT, TIME_SUFFIX, GroupQuery, SourceCatalog
@@ -109,7 +109,8 @@ class DuckSession:
         try:
             return self._connection.sql(relation).to_arrow_table()
         except duckdb.Error as problem:
-            raise SourceUnreadable(source="spine", location=sql_or_path, problem=_first_line(problem)) from None
+            hint = "Correct the query; `timewell list` shows the sources that features read."
+            raise SpineUnreadable(location=f"({sql_or_path})", problem=_first_line(problem), hint=hint) from None
 
     def _shape(self, query: GroupQuery) -> RowShape:
         source = query.group.source
@@ -158,8 +159,13 @@ class DuckSession:
         return self._columns[source.name]
 
     def _unreadable(self, source: Source, problem: duckdb.Error) -> SourceUnreadable:
-        place = relations.file_pattern(self._catalog, source) or source.database or "its query"
-        return SourceUnreadable(source=source.name, location=place, problem=_first_line(problem))
+        text = _first_line(problem)
+        if source.sql is not None:
+            return SourceUnreadable(source=source.name, location="its query", problem=text, hint="Correct its `sql:`.")
+        place = relations.file_pattern(self._catalog, source) or source.database or "memory"
+        if "No files found" in text:
+            text = "there is no such file"
+        return SourceUnreadable(source=source.name, location=place, problem=text)
 
     def _files(self, source: Source) -> list[str]:
         if place := relations.file_pattern(self._catalog, source):
@@ -229,9 +235,9 @@ def _translated(query: GroupQuery, problem: duckdb.Error) -> TimewellError:
     if isinstance(problem, (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.IOException)):
         source = query.group.source.name
         return SourceUnreadable(source=source, location=f"group {query.group.name}", problem=_first_line(problem))
-    return UsageError(
-        problem=f"group {query.group.name!r}: {_first_line(problem)}", hint="Check its filter and columns."
-    )
+    condition = query.group.filter
+    hint = f"Correct its filter, which is now: {condition}" if condition else "Check the columns that it names."
+    return UsageError(problem=f"group {query.group.name!r}: {_first_line(problem)}", hint=hint)
 
 
 def _first_line(problem: duckdb.Error) -> str:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable
 from decimal import Decimal
 
+from sqlglot.errors import SqlglotError
+
 from timewell.define.dtypes import decimal_parts, element_of
 
 _TYPES = {
@@ -109,6 +111,14 @@ def nan_shielded(relation: str, floats: Iterable[str]) -> str:
         for column in map(identifier, floats)
     ]
     return f"SELECT * REPLACE ({', '.join(shields)}) FROM ({relation})" if shields else relation
+
+
+def parse_problem(error: SqlglotError) -> str:
+    """Return what a parser found wrong in one line; its own text is colored for a terminal and spans several."""
+    found = getattr(error, "errors", None) or [{}]
+    text = str(found[0].get("description") or error).split("\n", 1)[0].partition(" for <class")[0]
+    near = str(found[0].get("highlight") or "").strip()
+    return f"{text.rstrip('.')} near {near!r}" if near else text.rstrip(".")
 
 
 def instant_us(column: str, duck: str, *, zone: str | None, date_means: str | None) -> str:
