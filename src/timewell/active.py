@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from timewell.store import FeatureStore
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _stores: dict[Path, FeatureStore] = {}
 
@@ -23,16 +21,21 @@ def store() -> FeatureStore:
     return _stores.setdefault(found.project.root, found)
 
 
-def _verb(name: str) -> Callable[..., Any]:
-    method = getattr(FeatureStore, name)
+def _verbs() -> list[str]:
+    return [name for name, value in vars(FeatureStore).items() if callable(value) and not name.startswith("_")]
 
-    @wraps(method)
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    """Return the verb of a name."""
+    if name not in _verbs():
+        raise AttributeError(f"module 'timewell.active' has no verb {name!r}; it has: {', '.join(_verbs())}")
+
+    @wraps(getattr(FeatureStore, name))
     def act(*args: Any, **named: Any) -> Any:  # noqa: ANN401  # the method's own signature, via wraps
         return getattr(store(), name)(*args, **named)
 
     return act
 
 
-_VERBS = [name for name, value in vars(FeatureStore).items() if callable(value) and not name.startswith("_")]
-__all__ = ["store", *_VERBS]  # noqa: PLE0604  # names made below, one per public method
-globals().update({name: _verb(name) for name in _VERBS if name != "init"})
+def __dir__() -> list[str]:
+    return ["store", *_verbs()]

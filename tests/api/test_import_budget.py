@@ -53,11 +53,6 @@ def test_importing_timewell_loads_no_heavy_library() -> None:
     assert [name for name in HEAVY if name in loaded] == []
 
 
-def test_decorating_a_transform_loads_no_pydantic() -> None:
-    loaded = modules_after("import timewell; timewell.transform")
-    assert [name for name in HEAVY if name in loaded] == []
-
-
 def test_the_help_text_loads_no_engine() -> None:
     statement = "import contextlib, io, runpy; sys.argv = ['timewell', '--help']\nwith contextlib.redirect_stdout("
     statement += "io.StringIO()), contextlib.suppress(SystemExit): runpy.run_module('timewell', run_name='__main__')\n"
