@@ -1,7 +1,6 @@
 """Every error a person can meet: a stable code, the facts, and what to type next.
 
-An error is raised with facts, never with a sentence: the class holds the sentence as a template, so the same
-mistake always reads the same and ``facts`` can be shown as JSON.
+An error is raised with facts: its class holds the sentence, so that the same mistake always reads the same.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import ClassVar
 
 def did_you_mean(asked: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest known name, or an empty string."""
-    near = difflib.get_close_matches(asked, list(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(asked, list(known), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
@@ -54,8 +53,7 @@ class TimewellError(Exception):
 
     def __init__(self, *, hint: str | None = None, **facts: object) -> None:
         self.facts = facts
-        # a hint that is given is a finished sentence: it may hold braces, of YAML or of what a person typed
-        self.hint = _Facts().format(self.fix, **facts) if hint is None else hint
+        self.hint = _Facts().format(self.fix, **facts) if hint is None else hint  # a given hint may hold braces
         super().__init__(self._sentence())
 
     def _sentence(self) -> str:
@@ -64,8 +62,7 @@ class TimewellError(Exception):
         if where and "{where}" not in self.template:
             text = f"{where}: {text}"
         asked, known = self.facts.get("asked"), self.facts.get("known")
-        text = text.rstrip()  # a problem told by a library may end with a period of its own, or with none
-        text = text.rstrip(".")
+        text = text.rstrip().rstrip(".")  # what a library told may end with a period of its own, or with none
         text += "" if text.endswith(("?", "!")) else "."
         if isinstance(asked, str) and isinstance(known, (list, tuple, set, frozenset)):
             text += did_you_mean(asked, [str(name) for name in known])
@@ -84,11 +81,9 @@ class TimewellError(Exception):
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, (str, int, float, bool)) or value is None:
-        return value
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(part) for part in value]
-    return str(value)
+    return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
 
 
 class UsageError(TimewellError):

@@ -118,7 +118,7 @@ def test_an_unforeseen_failure_is_told_without_a_traceback_until_it_is_asked_for
     monkeypatch.setattr("timewell.store.FeatureStore.list_features", broken)
     ran = cli("list")
     assert ran.code == 3
-    assert ran.err.splitlines()[0] == "error: RuntimeError: what nobody thought of"
+    assert ran.err.splitlines()[0] == "error: RuntimeError: what nobody thought of."
     assert "Traceback" not in ran.err
     assert "Traceback" in cli("list", "-v", "-v").err
     assert "what nobody thought of" in cli("list", "--json").document["error"]["message"]

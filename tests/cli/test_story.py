@@ -94,7 +94,7 @@ def test_a_training_set_is_written_with_its_coverage_and_manifest(shop, cli) -> 
     assert again.document["error"]["code"] == "name_collision"
     by_service = cli("train", "spine.parquet", "--service", "churn", "--out", "t.parquet", "--json").document
     assert by_service["rows"] == 3
-    assert by_service["coverage"]["order_amount_7d@v1"]["nulls"] == 0
+    assert by_service["coverage"]["order_amount_7d"]["nulls"] == 0
 
 
 def test_a_feature_shows_what_is_known_of_it(shop, cli) -> None:

@@ -104,7 +104,7 @@ def test_a_value_older_than_the_caller_wants_is_stale_and_still_carried(shop, as
 
 def test_a_service_stands_for_its_features(shop, ask) -> None:
     told = ask.get(service="model", entities=[{"user_id": 1}]).json
-    assert told["features"] == ["real@v1", "rows_20d@v1"]
+    assert told["features"] == ["real", "rows_20d"]
     assert told["rows"] == [{"values": ["NaN", 1], "statuses": ["present", "present"]}]
     both = ask.get(service="model", features=["text"], entities=[{"user_id": 1}]).json
     assert both["features"] == shop.get_online_features(["text"], [], service="model").to_dict()["features"]
