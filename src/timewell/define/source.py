@@ -29,7 +29,7 @@ class Source(Definition):
     frame_digest
         Set by registering a frame: names the file its rows are kept in.
     database
-        With ``table``: a DuckDB or SQLite file, or a ``postgresql://`` URL.
+        With ``table``: a DuckDB or SQLite file.
     event_time
         Column: when it happened, or from when the state holds.
     arrival_time
