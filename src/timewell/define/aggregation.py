@@ -67,6 +67,8 @@ def sum(column: str, *, window: Duration) -> Aggregation:
 
 def count(column: str | None = None, *, window: Duration) -> Aggregation:
     """Count rows, or the non-null values of a column."""
+    if column is None:  # left out, not null: written down the same way as in YAML
+        return Aggregation(type="count", window=window)
     return Aggregation(type="count", column=column, window=window)
 
 
