@@ -53,7 +53,7 @@ def materialize_offline(
     """Build the tables of some groups (all, when ``feature`` is ``None``) for a range of time."""
     wanted = parse_range(start, end, assume_timezone=project.config.assume_timezone)
     catalog = load_catalog(project)
-    sources = source_catalog(project, catalog.sources)
+    sources = source_catalog(project, catalog)
     reports = []
     with project.engine.session(sources, project.engine_settings) as session:
         for group, _ in catalog.select(feature):

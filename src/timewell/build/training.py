@@ -68,7 +68,7 @@ def get_training_set(project: Project, request: TrainingRequest) -> TrainingSet:
         request = replace(request, as_of=cast("AsOf", earlier.as_of), deterministic=earlier.deterministic)
     asked = earlier.references() if earlier else request.features
     resolved = catalog.resolve_all(asked, service=request.service)  # type: ignore[arg-type]  # a manifest was replaced
-    sources = source_catalog(project, catalog.sources)
+    sources = source_catalog(project, catalog)
     with project.engine.session(sources, project.engine_settings) as session:
         spine = read_spine(
             request.spine,

@@ -232,9 +232,19 @@ def frame_file(project: Project, source: Source) -> Path | None:
     return project.state / "frames" / f"{source.frame_digest}.parquet" if source.frame_digest else None
 
 
-def source_catalog(project: Project, sources: Mapping[str, Source]) -> SourceCatalog:
-    """Return what an engine session needs to know of the sources."""
-    frames = {name: file for name, source in sources.items() if (file := frame_file(project, source))}
+def source_catalog(project: Project, catalog: Catalog) -> SourceCatalog:
+    """Return what an engine session needs to know of the sources, earlier ones that old versions read included."""
+    sources = catalog.sources
+    earlier = [
+        group.compiled.source
+        for group in catalog.groups.values()
+        if group.compiled.source != sources.get(group.compiled.source.name)
+    ]
+    kept = [source for source in (*sources.values(), *earlier) if source.frame_digest]
     return SourceCatalog(
-        root=project.root, sources=sources, frames=frames, assume_timezone=project.config.assume_timezone
+        root=project.root,
+        sources=sources,
+        earlier=tuple(earlier),
+        frames={source.frame_digest or "": file for source in kept if (file := frame_file(project, source))},
+        assume_timezone=project.config.assume_timezone,
     )

@@ -72,7 +72,7 @@ def materialize_online(
     since_us = None if since is None else parse_instant(since, assume_timezone=zone)
     _refuse_future(as_of_us, now_us, since_us)
     reports = []
-    sources = source_catalog(project, catalog.sources)
+    sources = source_catalog(project, catalog)
     with project.engine.session(sources, project.engine_settings) as session:
         for number, group in enumerate(groups):
             if progress:

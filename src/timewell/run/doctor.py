@@ -36,7 +36,7 @@ def _registry(project: Project) -> Iterator[Finding]:
 
 def _sources(project: Project) -> Iterator[Finding]:
     catalog = load_catalog(project)
-    with project.engine.session(source_catalog(project, catalog.sources), project.engine_settings) as session:
+    with project.engine.session(source_catalog(project, catalog), project.engine_settings) as session:
         for group in catalog.live_groups():
             name = f"source {group.compiled.source.name} for {group.compiled.ref}"
             try:

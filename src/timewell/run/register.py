@@ -53,7 +53,7 @@ def register(project: Project, loaded: Loaded, *, bump: bool = False, dry_run: b
         sources={**catalog.sources, **{source.name: source for _, source in sources}},
         entities={**catalog.entities, **{entity.name: entity for _, entity in loaded.entities}},
     )
-    engine_catalog = source_catalog(project, merged.sources)
+    engine_catalog = source_catalog(project, merged)
     with project.engine.session(engine_catalog, project.engine_settings) as session:
         for where, source in sources:
             with _place(where):
@@ -152,7 +152,7 @@ def run_tests(project: Project, asked: str | Iterable[str] | None) -> list[TestO
     catalog = load_catalog(project)
     now_us = project.clock.now_us()
     outcomes = []
-    with project.engine.session(source_catalog(project, catalog.sources), project.engine_settings) as session:
+    with project.engine.session(source_catalog(project, catalog), project.engine_settings) as session:
         for group, _ in catalog.select(asked):
             outcomes += run_checks(project.engine, session, group, now_us=now_us)
     return outcomes

@@ -24,14 +24,17 @@ class SourceCatalog:
     ----------
     root
         Directory that relative paths start from.
+    earlier
+        Sources as they were when versions were registered that still read them so; a name may be among ``sources``.
     frames
-        Parquet file that holds a frame source's rows.
+        Parquet file that holds a frame source's rows, by the frame's digest.
     assume_timezone
         IANA name for timestamps without zone where the source names none; ``None`` refuses them.
     """
 
     root: Path
     sources: Mapping[str, Source] = field(default_factory=dict)
+    earlier: tuple[Source, ...] = ()
     frames: Mapping[str, Path] = field(default_factory=dict)
     assume_timezone: str | None = None
 

@@ -6,6 +6,7 @@ import hashlib
 import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -33,9 +34,8 @@ def file_pattern(catalog: SourceCatalog, source: Source) -> str | None:
     """Return the absolute path or glob of a source of files, ``None`` for any other."""
     if source.path is not None:
         return str(catalog.root / source.path)
-    if source.name in catalog.frames:
-        return str(catalog.frames[source.name])
-    return None
+    kept = catalog.frames.get(source.frame_digest or "")
+    return str(kept) if kept else None
 
 
 def database_file(catalog: SourceCatalog, source: Source) -> Path | None:
@@ -48,7 +48,7 @@ def database_file(catalog: SourceCatalog, source: Source) -> Path | None:
 def directories(catalog: SourceCatalog) -> list[str]:
     """Return every directory that the registered sources lie in: all that a locked session may read."""
     found: set[Path] = set()
-    for source in catalog.sources.values():
+    for source in (*catalog.sources.values(), *catalog.earlier):
         place = file_pattern(catalog, source)
         if place:
             fixed = _GLOB.split(place)[0]
@@ -61,11 +61,13 @@ def directories(catalog: SourceCatalog) -> list[str]:
 def attach_databases(connection: duckdb.DuckDBPyConnection, catalog: SourceCatalog) -> None:
     """Attach the DuckDB files among the sources, read only; this must happen before the session is locked."""
     for number, file in enumerate(_duckdb_files(catalog)):
-        connection.execute(f"ATTACH {literal(str(file))} AS {identifier(f'db{number}')} (READ_ONLY)")
+        with suppress(duckdb.Error):  # damaged, or open for writing elsewhere: an error for who reads it, see _table
+            connection.execute(f"ATTACH {literal(str(file))} AS {identifier(f'db{number}')} (READ_ONLY)")
 
 
 def _duckdb_files(catalog: SourceCatalog) -> list[Path]:
-    files = {file for source in catalog.sources.values() if (file := database_file(catalog, source))}
+    sources = (*catalog.sources.values(), *catalog.earlier)
+    files = {file for source in sources if (file := database_file(catalog, source))}
     return sorted(file for file in files if file.is_file() and not _is_sqlite(file))
 
 
@@ -161,9 +163,15 @@ def _table(connection: duckdb.DuckDBPyConnection, catalog: SourceCatalog, source
     if not file.is_file():
         raise SourceUnreadable(source=source.name, location=str(file), problem="there is no such file")
     if not _is_sqlite(file):
-        number = _duckdb_files(catalog).index(file)
-        return f"SELECT * FROM {identifier(f'db{number}')}.{dotted(source.table or '')}"
-    name = f"sqlite_{hashlib.blake2b(source.name.encode(), digest_size=8).hexdigest()}"
+        attached = f"db{_duckdb_files(catalog).index(file)}"
+        there = connection.execute("SELECT 1 FROM duckdb_databases() WHERE database_name = ?", [attached]).fetchall()
+        if not there:
+            problem = "it is no DuckDB or SQLite file, or another process has it open for writing"
+            hint = "Close the program that writes to it, or let it write to a copy; a damaged file must be made anew."
+            raise SourceUnreadable(source=source.name, location=str(file), problem=problem, hint=hint)
+        return f"SELECT * FROM {identifier(attached)}.{dotted(source.table or '')}"
+    place = f"{source.name}\0{file}\0{source.table}"  # one name may stand for two places, old and new
+    name = f"sqlite_{hashlib.blake2b(place.encode(), digest_size=8).hexdigest()}"
     connection.register(name, _sqlite_table(file, source))
     return f"SELECT * FROM {identifier(name)}"
 
@@ -175,7 +183,7 @@ def _sqlite_table(file: Path, source: Source) -> pa.Table:
         cursor = database.execute(f"SELECT * FROM {dotted(source.table or '')}")
         names = [column[0] for column in cursor.description]
         return pa.concat_tables(_chunks(cursor, names), promote_options="permissive")
-    except sqlite3.Error as problem:
+    except (sqlite3.Error, pa.ArrowException) as problem:  # SQLite lets one column hold numbers and texts
         raise SourceUnreadable(source=source.name, location=f"{file}, table {source.table}", problem=problem) from None
     finally:
         database.close()
@@ -189,10 +197,25 @@ def _chunks(cursor: sqlite3.Cursor, names: list[str]) -> Iterator[pa.Table]:
             return
 
 
-def fingerprint(source: Source, files: list[str]) -> str:
+def behind(source: Source, catalog: SourceCatalog) -> list[Source]:
+    """Return a source and, where it is a query, every source that it selects from, also through other queries."""
+    found = {source.name: source}
+    waiting = [source]
+    while waiting:
+        current = waiting.pop()
+        for name in referenced(current, catalog) if current.sql is not None else ():
+            if name not in found:
+                found[name] = catalog.sources[name]
+                waiting.append(found[name])
+    return list(found.values())
+
+
+def fingerprint(source: Source, catalog: SourceCatalog, files: list[str]) -> str:
     """Return a digest of what a source's rows come from: files by size and time, queries by text and their sources."""
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(repr((source.name, source.sql, source.table)).encode())
+    for part in behind(source, catalog):
+        digest.update(repr((part.name, part.sql, part.table)).encode())
+    digest.update(f"{source.timezone or catalog.assume_timezone}\0".encode())
     for path in files:
         status = Path(path).stat()
         digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())

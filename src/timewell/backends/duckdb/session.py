@@ -7,7 +7,7 @@ more: no text that reaches it as SQL (a filter, a source's query, a spine) can o
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -27,14 +27,16 @@ from timewell.stores.arrow import to_arrow_type
 from timewell.stores.offline import EngineSettings, SourceReport
 from timewell.stores.query import IN_WINDOW, INSTANT, TIME_SUFFIX, GroupQuery, SourceCatalog
 
+_Place = tuple[str | None, ...]
+
 
 class DuckSession:
     """See :class:`timewell.stores.offline.EngineSession`."""
 
     def __init__(self, catalog: SourceCatalog, settings: EngineSettings) -> None:
         self._catalog = catalog
-        self._columns: dict[str, dict[str, str]] = {}
-        self._relations: dict[str, str] = {}
+        self._columns: dict[_Place, dict[str, str]] = {}
+        self._relations: dict[_Place, str] = {}
         self._connection = duckdb.connect()
         _configure(self._connection, settings)
         relations.attach_databases(self._connection, catalog)
@@ -63,7 +65,7 @@ class DuckSession:
     def fingerprint(self, source: Source) -> str:
         """Return a digest of the files behind a source, those behind a query's sources included."""
         files = self._files(source)
-        return relations.fingerprint(source, files)
+        return relations.fingerprint(source, self._catalog, files)
 
     def evaluate(self, query: GroupQuery, probes: pa.Table, *, state: bool = False) -> pa.Table:
         """Return the features' values for each probe, in order."""
@@ -105,8 +107,8 @@ class DuckSession:
     def read_spine(self, sql_or_path: str) -> pa.Table:
         """Run a query over the registered sources."""
         spine = Source(name="spine", sql=sql_or_path, event_time="unused")
-        relation = relations.relation(self._connection, self._catalog, spine)
         try:
+            relation = relations.relation(self._connection, self._catalog, spine)
             return self._connection.sql(relation).to_arrow_table()
         except duckdb.Error as problem:
             hint = "Correct the query; `timewell list` shows the sources that features read."
@@ -136,27 +138,33 @@ class DuckSession:
         for column in (source.event_time, source.arrival_time):
             if column and columns.get(column) == "VARCHAR":
                 naive = f"NOT regexp_matches({identifier(column)}, {literal(OFFSET)})"
-                found = self._connection.execute(f"FROM ({self._relation(source)}) WHERE {naive} LIMIT 1").fetchone()
+                look = f"FROM ({self._relation(source)}) WHERE {naive} LIMIT 1"
+                try:
+                    found = self._connection.execute(look).fetchone()
+                except duckdb.Error as problem:
+                    raise self._unreadable(source, problem) from None
                 if found:
                     raise NaiveTimestamp(table=f"source {source.name!r}", column=column)
 
     def _relation(self, source: Source) -> str:
-        if source.name not in self._relations:
+        place = _place(source)
+        if place not in self._relations:
             try:
-                self._relations[source.name] = relations.relation(self._connection, self._catalog, source)
+                self._relations[place] = relations.relation(self._connection, self._catalog, source)
             except duckdb.Error as problem:
                 raise self._unreadable(source, problem) from None
-        return self._relations[source.name]
+        return self._relations[place]
 
     def _duck_columns(self, source: Source) -> dict[str, str]:
-        if source.name not in self._columns:
+        place = _place(source)
+        if place not in self._columns:
             relation = self._relation(source)
             try:
                 described = self._connection.execute(f"DESCRIBE {relation}").fetchall()
             except duckdb.Error as problem:
                 raise self._unreadable(source, problem) from None
-            self._columns[source.name] = {row[0]: row[1] for row in described}
-        return self._columns[source.name]
+            self._columns[place] = {row[0]: row[1] for row in described}
+        return self._columns[place]
 
     def _unreadable(self, source: Source, problem: duckdb.Error) -> SourceUnreadable:
         text = _first_line(problem)
@@ -174,8 +182,8 @@ class DuckSession:
             return [str(path) for path in (file, Path(f"{file}-wal"), Path(f"{file}.wal")) if path.exists()]
         if source.sql is None:
             return []
-        behind: Iterable[str] = relations.referenced(source, self._catalog)
-        return sorted({path for name in behind for path in self._files(self._catalog.sources[name])})
+        below = relations.behind(source, self._catalog)
+        return sorted({path for part in below if part.sql is None for path in self._files(part)})
 
     def _run(self, query: GroupQuery, sql: str) -> duckdb.DuckDBPyConnection:
         try:
@@ -188,6 +196,11 @@ class DuckSession:
             return self._connection.sql(sql).to_arrow_table()
         except duckdb.Error as problem:
             raise _translated(query, problem) from None
+
+
+def _place(source: Source) -> _Place:
+    """Return what tells two sources of one name apart: an old version may read another place than the present one."""
+    return source.name, source.path, source.database, source.table, source.sql, source.frame_digest
 
 
 def _configure(connection: duckdb.DuckDBPyConnection, settings: EngineSettings) -> None:
