@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from timewell.build.snapshot import SnapshotRequest, snapshot
 from timewell.catalog.lookup import RegisteredGroup
 from timewell.stores.offline import EngineSession
-from timewell.stores.query import INSTANT
+from timewell.stores.query import AS_OF, INSTANT
 from timewell.types import DAY_US, Interval
 
 
@@ -32,5 +32,5 @@ def compute(session: EngineSession, group: RegisteredGroup, wanted: list[Interva
     for partition in wanted:
         mine = rows.filter(pc.equal(rows[INSTANT], partition.end_us)).drop_columns([INSTANT])
         stamp = pa.array([partition.end_us] * mine.num_rows, pa.timestamp("us", tz="UTC"))
-        found.append((partition, mine.append_column("as_of", stamp)))
+        found.append((partition, mine.append_column(AS_OF, stamp)))
     return found

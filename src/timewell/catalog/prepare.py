@@ -22,6 +22,7 @@ from timewell.define.source import Source
 from timewell.errors import (
     DefinitionError,
     DuplicateFeature,
+    InvalidName,
     MissingColumn,
     MissingOwner,
     SchemaChanged,
@@ -31,7 +32,7 @@ from timewell.errors import (
 )
 from timewell.stores.arrow import to_scalar
 from timewell.stores.offline import EngineSession
-from timewell.stores.query import GroupQuery
+from timewell.stores.query import AS_OF, TIME_SUFFIX, GroupQuery
 from timewell.stores.registry import DefinitionKind, DefinitionRecord
 
 _KEY_TYPES = {"int32": "int64", "int64": "int64", "string": "string", "bool": "bool", "date": "date"}
@@ -167,12 +168,23 @@ def _compare_types(compiled: CompiledGroup, old: Mapping[str, str], new: Mapping
 
 def _check_names(compiled: CompiledGroup, catalog: Catalog, *, require_owner: bool) -> None:
     names = catalog.feature_names()
+    _check_columns(compiled)
     for feature in compiled.features:
         other = names.get(feature.name, compiled.name)
         if other != compiled.name:
             raise DuplicateFeature(feature=feature.name, group=other)
         if require_owner and not feature.owner:
             raise MissingOwner(name=feature.name)
+
+
+def _check_columns(compiled: CompiledGroup) -> None:
+    """Refuse names that would meet another column of the group's tables: keys, features, ``as_of``, value times."""
+    keys = compiled.entity.key_names
+    features = [feature.name for feature in compiled.features]
+    own = [name for name in (*keys, *features) if name == AS_OF or name.endswith(TIME_SUFFIX)]
+    for name in (*own, *(name for name in features if name in keys)):
+        hint = "Choose another name: tables of the group have a column of this name already."
+        raise InvalidName(name=name, where=compiled.name, hint=hint)
 
 
 def _settle_version(
@@ -245,7 +257,7 @@ def _value_type(compiled: CompiledGroup, feature: CompiledFeature, columns: Mapp
 def _check_empty(feature: CompiledFeature, dtype: str) -> None:
     try:
         to_scalar(feature.empty, dtype)
-    except (pa.ArrowException, KeyError, ValueError, TypeError):
+    except (pa.ArrowException, KeyError, ValueError, TypeError, ArithmeticError):
         problem = f"empty: {feature.empty!r} is not a {dtype}"
         hint = f"Give a {dtype} or null, or leave empty out."
         raise DefinitionError(problem=problem, where=feature.name, hint=hint) from None

@@ -86,7 +86,7 @@ class Feature(_Defaults):
             **{field: given.pop(field) for field in ("aggregation", "empty") if field in given}, name=self.name
         )
         shared = {field: value for field, value in given.items() if value is not None}
-        return FeatureGroup.model_construct(**shared, features=(inner,))
+        return FeatureGroup.model_construct(**shared, features=(inner,)).checked()
 
 
 class FeatureGroup(_Defaults):
@@ -124,6 +124,10 @@ class FeatureGroup(_Defaults):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
+        return self.checked()
+
+    def checked(self) -> Self:
+        """Return the group itself, or raise ``DefinitionError`` where its fields do not go together."""
         if not self.features:
             raise DefinitionError(problem=f"group {self.name!r} has no features.")
         if self.accuracy == "snapshot" and self.every is None:

@@ -13,6 +13,7 @@ from timewell.define.source import Source
 AsOf = Literal["known", "happened"]
 INSTANT = "__t"
 TIME_SUFFIX = "__time"
+AS_OF = "as_of"
 IN_WINDOW = "__in_window"
 
 
