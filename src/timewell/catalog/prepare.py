@@ -106,7 +106,10 @@ def prepare_group(
     compiled = compile_group(group, source=source, entity=entity)
     _check_names(compiled, catalog, require_owner=require_owner)
     group, compiled = _settle_version(group, compiled, catalog, bump=bump)
-    key_types = tuple(_key_type(compiled, name, declared, columns) for name, declared in _keys(entity))
+    settled = _settled_types(entity, catalog)
+    key_types = tuple(
+        _key_type(compiled, name, declared or settled.get(name), columns) for name, declared in _keys(entity)
+    )
     dtypes = {feature.name: _value_type(compiled, feature, columns) for feature in compiled.features}
     query = GroupQuery(group=compiled, features=compiled.features, key_types=key_types, dtypes=dtypes)
     read = dict(session.check(query))
@@ -226,6 +229,16 @@ def _keys(entity: Entity) -> list[tuple[str, str | None]]:
     return list(zip(entity.key_names, entity.key_types, strict=True))
 
 
+def _settled_types(entity: Entity, catalog: Catalog) -> dict[str, str]:
+    """Return the key types that groups of the entity have already: one entity has one kind of key."""
+    groups = [group for group in catalog.groups.values() if group.compiled.entity.name == entity.name]
+    return {
+        name: dtype
+        for group in groups
+        for name, dtype in zip(group.compiled.entity.key_names, group.key_types, strict=True)
+    }
+
+
 def _key_type(compiled: CompiledGroup, name: str, declared: str | None, columns: Mapping[str, str]) -> str:
     source = compiled.source
     column, table = source.column_of(name), f"source {source.name!r}"
@@ -234,8 +247,10 @@ def _key_type(compiled: CompiledGroup, name: str, declared: str | None, columns:
         raise MissingColumn(table=table, asked=column, known=sorted(columns), hint=hint)
     found = _KEY_TYPES.get(columns[column])
     if found is None or declared not in {None, found}:
-        wanted = declared or "an integer, string, bool or date as join key"
-        raise WrongColumnType(table=table, column=column, found=columns[column], wanted=wanted)
+        wanted = (
+            f"{declared}, as entity {compiled.entity.name!r} has" if declared else "an integer, string, bool or date"
+        )
+        raise WrongColumnType(table=table, column=column, found=columns[column], wanted=f"{wanted} (a join key)")
     return found
 
 

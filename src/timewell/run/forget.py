@@ -1,21 +1,23 @@
 """Erase one key everywhere that Timewell keeps it, and say where else it was.
 
-Online builds lose it at once; offline partitions are written again without it and swapped in as a new snapshot; a
-frame that was kept for its source loses its rows. The audit log holds a digest of the key, never the key.
+Online builds lose it at once; offline partitions are written again without it and swapped in as a new snapshot, and
+the files of earlier snapshots that hold it are deleted; a frame that was kept for its source loses its rows, one that
+nothing reads any more is deleted. The audit log holds a digest of the key, never the key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from timewell import durable
 from timewell.build.keep import key_digest, manifests_with
 from timewell.catalog.layout import entity_key_encoder
-from timewell.catalog.lookup import Catalog, RegisteredGroup, frame_file, load_catalog
+from timewell.catalog.lookup import Catalog, RegisteredGroup, frame_file, load_catalog, source_catalog
 from timewell.catalog.prepare import plain_record
 from timewell.define.source import Source
 from timewell.errors import MissingKey, UnknownEntity
@@ -73,6 +75,7 @@ def forget(project: Project, entity: str, key: Mapping[str, object]) -> ForgetRe
     offline = [_erase_offline(project, group, values) for group in groups]
     sources = {group.compiled.source.name: group for group in groups}
     frames = sum(_erase_frame(project, catalog, group, values) for group in sources.values())
+    _erase_earlier_frames(project, groups, values)
     report = ForgetReport(
         entity=entity,
         key_digest=digest.hex(),
@@ -117,6 +120,9 @@ def _erase_offline(project: Project, group: RegisteredGroup, values: list[object
     if written:
         now_us = project.clock.now_us()
         project.registry.commit_partitions(written, [], actor=project.actor, at_us=now_us, action="forget")
+    # Files of earlier snapshots and of killed runs hold the key as well; no later snapshot may bring it back.
+    live = project.registry.files(*group.key)
+    project.tables.remove_replaced(*group.key, live, lambda rows: bool(pc.any(_is_key(rows, group, values)).as_py()))
     return erased, len(written)
 
 
@@ -150,3 +156,21 @@ def _erase_frame(project: Project, catalog: Catalog, group: RegisteredGroup, val
         project.registry.put([record], actor=project.actor, at_us=project.clock.now_us())
         file.unlink()
     return erased
+
+
+def _erase_earlier_frames(project: Project, groups: Sequence[RegisteredGroup], values: list[object]) -> None:
+    """Erase the key from frames that old versions still read, and delete those that nothing reads any more."""
+    catalog = load_catalog(project)
+    read = source_catalog(project, catalog)
+    for group in groups:
+        source = group.compiled.source
+        file = frame_file(project, source)
+        if source in read.earlier and file is not None and file.is_file():
+            rows = pq.read_table(file)
+            kept = rows.filter(pc.invert(_is_key(rows, group, values, source)))
+            if kept.num_rows < rows.num_rows:
+                with durable.replacing(file) as temporary:
+                    pq.write_table(kept, temporary)
+    for path in (project.state / "frames").glob("*.parquet"):
+        if path not in read.frames.values():
+            path.unlink(missing_ok=True)

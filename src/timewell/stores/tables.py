@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -37,6 +37,12 @@ class OfflineTables(Protocol):
 
     def mend(self, file: FileRecord, equal: FileRecord) -> None:
         """Put an equal file, just written, in the place of a damaged one, or drop it where the old one is sound."""
+        ...
+
+    def remove_replaced(
+        self, group: str, version: str, live: Sequence[FileRecord], holds: Callable[[pa.Table], bool]
+    ) -> int:
+        """Delete the files that are not live any more, or never were, whose rows ``holds`` says so; returns how many."""
         ...
 
     def remove(self, files: Sequence[FileRecord]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -78,6 +78,17 @@ class ParquetTables:
             durable.sync_directory(self.location(file).parent)
         else:
             self.remove([equal])
+
+    def remove_replaced(
+        self, group: str, version: str, live: Sequence[FileRecord], holds: Callable[[pa.Table], bool]
+    ) -> int:
+        """Delete the files that are not live any more, or never were, whose rows ``holds`` says so; returns how many."""
+        kept, removed = {self.location(file) for file in live if file.path}, 0
+        for path in sorted((self._root / group / version).glob("*.parquet")):
+            if path not in kept and holds(pq.read_table(path)):
+                path.unlink(missing_ok=True)
+                removed += 1
+        return removed
 
     def remove(self, files: Sequence[FileRecord]) -> None:
         """Delete files."""
