@@ -187,18 +187,18 @@ def _write(
     store, key = project.online, group.key
     build = project.registry.epoch_map().builds.get(key)
     held = store.mark(build) if build else None
+    if held is not None and held.as_of_us > mark.as_of_us:  # also when the layout changed: serving never goes back
+        raise Superseded(
+            what=f"the online build of {group.compiled.ref}",
+            held=format_instant(held.as_of_us),
+            offered=format_instant(mark.as_of_us),
+        )
     if build is None or held is None or held.schema_hash != mark.schema_hash:
         build = f"{group.compiled.name}/{group.compiled.version}/{chance.new_id()}"
         written = store.load(build, sorted(packed.items()), mark)
         action: Literal["built", "refreshed", "unchanged"] = "built"
         counts = (written.written, 0)
     else:
-        if held.as_of_us > mark.as_of_us:
-            raise Superseded(
-                what=f"the online build of {group.compiled.ref}",
-                held=format_instant(held.as_of_us),
-                offered=format_instant(mark.as_of_us),
-            )
         present = dict(store.scan(build))
         upserts = [(row_key, row) for row_key, row in sorted(packed.items()) if present.get(row_key) != row]
         leavers = sorted(present.keys() - packed.keys())
