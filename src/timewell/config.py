@@ -113,6 +113,9 @@ def read_config(root: Path, profile: str | None = None) -> Config:
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(file=str(file), problem=str(error)) from None
     profiles = content.pop("profile", {})
+    if not isinstance(profiles, dict) or not all(isinstance(table, dict) for table in profiles.values()):
+        hint = f"Write a table [profile.NAME]; choose it with --profile NAME or ${PROFILE_ENVIRONMENT}."
+        raise ConfigError(file=str(file), problem="profile: a profile is a table of settings", hint=hint)
     chosen = profile or os.environ.get(PROFILE_ENVIRONMENT)
     if chosen:
         if chosen not in profiles:
@@ -132,6 +135,11 @@ def read_config(root: Path, profile: str | None = None) -> Config:
         raise ConfigError(file=str(file), problem=_explained(str(problem))) from None
     except InvalidInstant as problem:
         raise ConfigError(file=str(file), problem=f"assume_timezone: {problem}", hint=problem.hint) from None
+    state = (root / config.state).resolve()
+    for own in (root.resolve(), (root / config.definitions).resolve()):
+        if own.is_relative_to(state):  # `timewell reset` deletes the state directory
+            hint = 'Give the state a directory of its own, such as state = ".timewell".'
+            raise ConfigError(file=str(file), problem=f"state: {state} would hold the project's own files", hint=hint)
     return config
 
 

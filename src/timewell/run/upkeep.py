@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 
 from timewell import chance, durable
@@ -56,8 +57,11 @@ def backup(project: Project, to: Path) -> Path:
         with durable.replacing(to) as temporary, tarfile.open(temporary, "w") as archive:
             archive.add(scratch / _REGISTRY, arcname=_REGISTRY)
             for name in ("offline", "frames", "manifests", "secret"):
-                if (project.state / name).exists():
-                    archive.add(project.state / name, arcname=name)
+                for path in [project.state / name, *sorted((project.state / name).rglob("*"))]:
+                    # What others write meanwhile vanishes when it gets its name; the registry's copy names none of it.
+                    if not path.name.endswith(".tmp"):
+                        with suppress(FileNotFoundError):
+                            archive.add(path, arcname=str(path.relative_to(project.state)), recursive=False)
     finally:
         shutil.rmtree(scratch)
     return to
