@@ -19,12 +19,13 @@ DAY_US = 24 * HOUR_US
 WEEK_US = 7 * DAY_US
 
 _UNITS_US = {"w": WEEK_US, "d": DAY_US, "h": HOUR_US, "m": MINUTE_US, "s": SECOND_US, "ms": 1_000, "us": 1}
-_PART = re.compile(r"(\d+)(ms|us|w|d|h|m|s)")
-_ISO = re.compile(r"P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
+_PART = re.compile(r"(\d{1,19})(ms|us|w|d|h|m|s)")
+_ISO = re.compile(r"P(?:(\d{1,19})W)?(?:(\d{1,19})D)?(?:T(?:(\d{1,19})H)?(?:(\d{1,19})M)?(?:(\d{1,19})S)?)?")
 _MONTHS = re.compile(r"\d+\s*(mo|mon|month|months|y|yr|year|years)$|^P\d+[YM]", re.IGNORECASE)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MICROSECOND = timedelta(microseconds=1)
+_LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 
 def parse_duration(value: object) -> int:
@@ -203,6 +204,8 @@ def parse_range(start: object, end: object, *, assume_timezone: str | None = Non
     end_us = parse_instant(end, assume_timezone=assume_timezone)
     if _is_date(end):
         end_us += DAY_US
+    if end_us > _LAST_US:
+        raise InvalidRange(problem="the range ends after the year 9999", start=str(start), end=str(end))
     if start_us >= end_us:
         problem = f"the range from {format_instant(start_us)} to {format_instant(end_us)} is empty"
         raise InvalidRange(problem=problem, start=format_instant(start_us), end=format_instant(end_us))

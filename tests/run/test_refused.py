@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 import timewell as tw
-from timewell.errors import DefinitionError, InvalidName
+from timewell.errors import DefinitionError, InvalidDuration, InvalidName, InvalidRange
 
 ALONE = {
     "name": "paid_7d",
@@ -50,3 +50,21 @@ def test_a_feature_alone_is_held_to_the_rules_of_its_group(shop: tw.FeatureStore
 def test_an_empty_value_beyond_every_integer_is_refused(shop: tw.FeatureStore) -> None:
     with pytest.raises(DefinitionError, match="empty"):
         shop.register_feature({**ALONE, "empty": 10**30})
+
+
+@pytest.mark.parametrize("days", ["9" * 5_000 + "d", f"P{'9' * 5_000}D"])
+def test_a_duration_of_thousands_of_digits_is_refused(shop: tw.FeatureStore, days: str) -> None:
+    with pytest.raises(InvalidDuration):
+        shop.get_online_features(["paid_7d"], [{"user_id": 1}], max_staleness=days)
+
+
+def test_a_range_ends_within_the_calendar(shop: tw.FeatureStore) -> None:
+    with pytest.raises(InvalidRange, match="9999"):
+        shop.materialize_offline(start="2026-01-01", end="9999-12-31")
+
+
+def test_yaml_that_is_nested_without_end_is_refused(shop: tw.FeatureStore) -> None:
+    (shop.project.root / "features" / "deep.yaml").write_text("groups: " + "[" * 5_000)
+
+    with pytest.raises(DefinitionError, match=r"deep\.yaml"):
+        shop.apply()

@@ -86,8 +86,6 @@ def load_folder(folder: Path) -> Loaded:
     Python files are run: they are part of the deployment, never of the registry.
     """
     if not folder.is_dir():
-        raise DefinitionError(problem=f"there is no directory {folder}", hint="Make it, or name the one that you mean.")
-    if not folder.is_dir():
         hint = "Make it, or name another folder: timewell apply FOLDER."
         raise DefinitionError(problem=f"there is no folder {folder}", hint=hint)
     loaded = Loaded()
@@ -106,7 +104,7 @@ def load_folder(folder: Path) -> Loaded:
 def _load_yaml(path: Path, where: str, loaded: Loaded) -> None:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
         hint = "Correct the YAML: each level is indented by two more spaces, each list item begins with a dash."
         raise DefinitionError(problem=f"not valid YAML: {_told(problem)}", where=where, hint=hint) from None
     if content is None:
