@@ -12,7 +12,7 @@ def package(tmp_path, monkeypatch):
     (folder / "features" / "__pycache__").mkdir(parents=True)
     (folder / "features" / "__pycache__" / "x.pyc").write_bytes(b"")
     (folder / "features" / "tiny.yaml").write_text("features: []\n")
-    monkeypatch.setattr("timewell.cli.templates.files", lambda name: tmp_path / "package")
+    monkeypatch.setattr("timewell.templates.files", lambda name: tmp_path / "package" / "templates")
     monkeypatch.chdir(tmp_path)
     return folder
 

@@ -26,20 +26,20 @@ def init(
 
     Example: timewell init shop --template risk
     """
-    from timewell.cli import templates
+    from timewell.cli.templates import PREPARE, prepare
     from timewell.store import FeatureStore
+    from timewell.templates import copy_template, find_template
 
-    chosen = None if template is None else templates.find(template)
-    if chosen is not None:
-        templates.refuse_overwriting(chosen, name)
+    if template is not None:
+        find_template(template, name)  # a mistake shows before anything is made
     FeatureStore.init(name, now=session.common.now).close()
     said = ""
     copied: list[str] = []
-    if chosen is not None:
-        copied = templates.copy(chosen, name)
-        if templates.PREPARE in copied:
+    if template is not None:
+        copied = copy_template(template, name)
+        if PREPARE in copied:
             session.note(f"preparing the data of template {template}")
-            said = templates.prepare(name, now=session.common.now)
+            said = prepare(name, now=session.common.now)
 
     def show(screen: Screen) -> None:
         screen.line(f"made project {name.resolve().name} in {name}")

@@ -25,25 +25,13 @@ def template_names() -> list[str]:
     return sorted(part.name for part in files(__name__).iterdir() if part.is_dir() and part.name.isidentifier())
 
 
-def copy_template(name: str, to: Path) -> list[str]:
-    """Copy a template's files into a directory, none if one of them is there already.
-
-    Parameters
-    ----------
-    name
-        One of :func:`template_names`.
-    to
-        The project's directory; made if missing.
-
-    Returns
-    -------
-    list of str
-        Paths of the copied files, from ``to``.
+def find_template(name: str, to: Path) -> dict[str, Traversable]:
+    """Return a template's files by path, having made sure that copying them to a directory overwrites none.
 
     Raises
     ------
     UsageError
-        There is no such template, or a file would be overwritten.
+        There is no such template, or a file is there already.
     """
     known = template_names()
     if name not in known:
@@ -52,7 +40,21 @@ def copy_template(name: str, to: Path) -> list[str]:
     found = dict(_walk(files(__name__) / name))
     if taken := [path for path in found if (to / path).exists()]:
         problem = f"{to} already holds {', '.join(taken)}."
-        raise UsageError(problem=problem, hint="Choose another directory; nothing was copied.")
+        raise UsageError(problem=problem, hint="Choose another directory; nothing was made.")
+    return found
+
+
+def copy_template(name: str, to: Path) -> list[str]:
+    """Copy a template's files into a directory, none if one of them is there already; returns their paths.
+
+    Parameters
+    ----------
+    name
+        One of :func:`template_names`.
+    to
+        The project's directory; made if missing.
+    """
+    found = find_template(name, to)
     for path, file in found.items():
         durable.write_bytes(to / path, file.read_bytes())
     return list(found)
@@ -62,5 +64,5 @@ def _walk(folder: Traversable, below: str = "") -> Iterator[tuple[str, Traversab
     for part in sorted(folder.iterdir(), key=lambda part: part.name):
         if part.is_dir() and part.name != "__pycache__":
             yield from _walk(part, f"{below}{part.name}/")
-        elif part.is_file():
+        elif part.is_file() and not part.name.endswith(".pyc"):
             yield below + part.name, part
