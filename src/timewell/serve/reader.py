@@ -172,7 +172,9 @@ def _prepare_group(catalog: Catalog, items: Sequence[tuple[int, Resolved]]) -> _
     held = catalog.epochs.layouts.get(group.key, ())
     absent = [item.feature.name for _, item in items if item.feature.name not in held]
     if build is None or absent:
-        raise NeverMaterialized(feature=absent[0])
+        version = group.compiled.version
+        pinned = "" if catalog.epochs.live.get(group.compiled.name) == version else f"@{version}"
+        raise NeverMaterialized(feature=absent[0] + pinned)
     layout = RowLayout.of(group, held)
     places = {feature.name: place for place, feature in enumerate(layout.features)}
     latest = [feature.name for feature in layout.features if feature.is_latest]
@@ -212,7 +214,7 @@ def _keys(group: _PreparedGroup, entities: Sequence[Mapping[str, object]]) -> li
 
 def _checked_mark(group: _PreparedGroup, mark: BuildMark | None) -> BuildMark:
     if mark is None or mark.schema_hash != group.layout.codec.schema_hash:
-        hint = f"The online store was emptied or restored: run `timewell materialize online {group.name}`."
+        hint = f"The online store was emptied or restored: run `timewell materialize online {group.layout.group.compiled.ref}`."
         raise NeverMaterialized(feature=group.layout.features[0].name, hint=hint)
     return mark
 
