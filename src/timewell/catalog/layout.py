@@ -10,6 +10,7 @@ import pyarrow as pa
 from timewell.catalog.lookup import RegisteredGroup
 from timewell.define.compiled import CompiledFeature
 from timewell.stores.arrow import to_scalar
+from timewell.stores.bulk import encode_keys, encode_pairs, encode_rows
 from timewell.stores.codec import KeyEncoder, RowCodec, key_encoder
 from timewell.stores.query import TIME_SUFFIX
 
@@ -39,15 +40,11 @@ class RowLayout:
         return cls(group=group, features=features, codec=codec, encode_key=entity_key_encoder(group), empties=empties)
 
     def pack(self, rows: pa.Table) -> Iterator[tuple[bytes, bytes]]:
-        """Yield (key, packed row) of a snapshot's rows, in their order."""
-        keys = [rows[name].to_pylist() for name in self.group.compiled.entity.key_names]
-        values = [rows[feature.name].to_pylist() for feature in self.features]
-        times = [rows[feature.name + TIME_SUFFIX].to_pylist() for feature in self.features if feature.is_latest]
-        for place, key in enumerate(zip(*keys, strict=True)):
-            packed = self.encode_key(key)
-            if packed is not None:
-                row = self.codec.encode([column[place] for column in values], [column[place] for column in times])
-                yield packed, row
+        """Return (key, packed row) of a snapshot's rows, in their order."""
+        keys = encode_keys(rows, self.group.key_types, self.group.compiled.entity.key_names)
+        times = [feature.name + TIME_SUFFIX for feature in self.features if feature.is_latest]
+        columns = rows.select([*(feature.name for feature in self.features), *times])
+        return encode_pairs(keys, encode_rows(columns, self.codec))
 
 
 def entity_key_encoder(group: RegisteredGroup) -> KeyEncoder:

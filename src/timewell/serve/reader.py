@@ -203,13 +203,22 @@ def _ttl(feature: CompiledFeature) -> int:
 def _keys(group: _PreparedGroup, entities: Sequence[Mapping[str, object]]) -> list[bytes | None]:
     encode, names = group.layout.encode_key, group.keys
     keys = []
+    if not isinstance(entities, (list, tuple)):
+        raise _no_list(entities)
     for entity in entities:
         try:
             keys.append(encode([entity[name] for name in names]))
+        except TypeError:
+            raise _no_list(entity) from None
         except KeyError as missing:
             known = sorted(entity)
             raise MissingKey(table="the request", asked=missing.args[0], entity=group.entity, known=known) from None
     return keys
+
+
+def _no_list(found: object) -> UsageError:
+    hint = "Write one mapping of join key to value for each vector wanted: entities=[{'user_id': 7}]."
+    return UsageError(problem=f"entities is no list of mappings: it is, or holds, a {type(found).__name__}", hint=hint)
 
 
 def _checked_mark(group: _PreparedGroup, mark: BuildMark | None) -> BuildMark:
