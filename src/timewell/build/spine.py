@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ _READERS = {
     ".jsonl": pyarrow.json.read_json,
     ".ndjson": pyarrow.json.read_json,
 }
+_QUERY = re.compile(r"\s*(select|with|from)[\s(\"*]", re.IGNORECASE)
 _TIME_NAMES = ("event_time", "event_ts", "event_timestamp", "timestamp", "ts")
 
 
@@ -119,6 +121,9 @@ def read_spine(
         Naming the column and what to do.
     """
     table = _load(spine, session, root)
+    for name in table.column_names:
+        if table.column_names.count(name) > 1:
+            raise UsageError(problem=f"the spine has two columns called {name!r}", hint="Rename or drop one of them.")
     column = event_time or _time_column(table)
     if column not in table.column_names:
         raise MissingColumn(table="the spine", asked=column, known=table.column_names)
@@ -126,7 +131,7 @@ def read_spine(
 
 
 def _load(spine: object, session: EngineSession, root: Path) -> pa.Table:
-    if isinstance(spine, str) and spine.lstrip().lower().startswith(("select", "with", "from")):
+    if isinstance(spine, str) and _QUERY.match(spine):
         return session.read_spine(spine)
     if not isinstance(spine, (str, Path)):
         return to_table(spine, keep_index=True)
