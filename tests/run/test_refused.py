@@ -68,3 +68,19 @@ def test_yaml_that_is_nested_without_end_is_refused(shop: tw.FeatureStore) -> No
 
     with pytest.raises(DefinitionError, match=r"deep\.yaml"):
         shop.apply()
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "test"),
+    [
+        ({"type": "latest", "column": "paid_at"}, {"type": "range", "min": 1}),
+        ({"type": "last_n", "column": "amount", "n": 2, "window": "7d"}, {"type": "unique"}),
+        (ALONE["aggregation"], {"type": "example", "rows": [{"amount": "many"}], "at": "2026-01-02T00:00:00Z"}),
+    ],
+    ids=["range of instants", "unique lists", "example of another type"],
+)
+def test_a_test_that_cannot_be_run_on_the_values_is_refused(
+    shop: tw.FeatureStore, aggregation: object, test: object
+) -> None:
+    with pytest.raises(DefinitionError, match=r"cannot be run|do not fit"):
+        shop.register_feature({**ALONE, "aggregation": aggregation, "tests": [test]})

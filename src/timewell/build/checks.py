@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from timewell.build.snapshot import SnapshotRequest, snapshot
 from timewell.catalog.lookup import RegisteredGroup
 from timewell.define.compiled import CompiledFeature
+from timewell.define.dtypes import element_of, is_numeric
 from timewell.define.source import Source
 from timewell.define.tests import ExampleTest, FeatureTest, NullRateTest, RangeTest, UniqueTest
 from timewell.errors import DefinitionError, MissingKey
@@ -59,8 +60,14 @@ def run_checks(
     for feature in tested:
         for test in feature.tests:
             if isinstance(test, ExampleTest):
-                passed, detail = _example(engine, group, feature, test)
+                try:
+                    passed, detail = _example(engine, group, feature, test)
+                except pa.ArrowException as problem:
+                    where, hint = f"{group.compiled.name}.{feature.name}", "Write rows and keys in the columns' types."
+                    text = f"an example's rows or entity do not fit the source's columns: {problem}"
+                    raise DefinitionError(problem=text, where=where, hint=hint) from None
             else:
+                _refuse_unfit(test, group, feature)
                 passed, detail = _on_values(
                     test, values[feature.name] if values is not None else pa.chunked_array([[]])
                 )
@@ -80,6 +87,16 @@ def _on_values(test: FeatureTest, column: pa.ChunkedArray) -> tuple[bool, str]:
         repeated = len(filled) - len(filled.unique())
         return repeated == 0, f"{repeated} of {len(filled)} values repeat another"
     raise TypeError(test)
+
+
+def _refuse_unfit(test: FeatureTest, group: RegisteredGroup, feature: CompiledFeature) -> None:
+    """Refuse a test that cannot be run on values of the feature's type."""
+    dtype = group.dtypes[feature.name]
+    fits = is_numeric(dtype) if isinstance(test, RangeTest) else element_of(dtype) is None
+    if not fits and not isinstance(test, NullRateTest):
+        problem = f"a {test.type} test cannot be run on {dtype} values"
+        hint = "Use null_rate or example there; range takes numbers, unique anything but lists."
+        raise DefinitionError(problem=problem, where=f"{group.compiled.name}.{feature.name}", hint=hint)
 
 
 def _in_range(test: RangeTest, column: pa.ChunkedArray) -> tuple[bool, str]:
