@@ -196,7 +196,7 @@ def _backwards(fs: tw.FeatureStore) -> None:
 @example("A feature without an owner")
 def _no_owner(fs: tw.FeatureStore) -> None:
     fs.register_feature(
-        tw.Feature(name="last_amount", entity="user_id", source="orders", aggregation=tw.latest("amount"))
+        tw.Feature(name="last_order_amount", entity="user_id", source="orders", aggregation=tw.latest("amount"))
     )
 
 
