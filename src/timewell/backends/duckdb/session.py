@@ -247,7 +247,9 @@ def _translated(query: GroupQuery, problem: duckdb.Error) -> TimewellError:
         return ValueOverflow(feature=" or ".join(exact) or query.group.name, dtype="its type")
     if isinstance(problem, (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.IOException)):
         source = query.group.source.name
-        return SourceUnreadable(source=source, location=f"group {query.group.name}", problem=_first_line(problem))
+        place = f"the rows that group {query.group.name!r} reads"
+        hint = "Mend the rows, or give the source a `sql:` that leaves them out or casts them with TRY_CAST."
+        return SourceUnreadable(source=source, location=place, problem=_first_line(problem), hint=hint)
     condition = query.group.filter
     hint = f"Correct its filter, which is now: {condition}" if condition else "Check the columns that it names."
     return UsageError(problem=f"group {query.group.name!r}: {_first_line(problem)}", hint=hint)
