@@ -18,13 +18,15 @@ from timewell.catalog.prepare import check_schema
 from timewell.clock import SystemClock
 from timewell.errors import InvalidRange, NotOnline, StateBusy, Superseded, UsageError
 from timewell.stores.offline import EngineSession
-from timewell.stores.online import BuildMark
+from timewell.stores.online import BuildMark, OnlineStore
 from timewell.stores.project import Project
 from timewell.stores.registry import Lease, OnlineBuildRecord
 from timewell.types import MINUTE_US, format_instant, parse_instant
 
 Progress = Callable[[str, int, int], None]
+Action = Literal["built", "refreshed", "unchanged"]
 _LEASE_US = 10 * MINUTE_US
+_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,7 @@ class OnlineReport:
 
     group: str
     version: str
-    action: Literal["built", "refreshed", "unchanged"]
+    action: Action
     as_of_us: int
     data_through_us: int
     effective_since_us: int | None
@@ -173,7 +175,7 @@ def _lease(project: Project, group: RegisteredGroup) -> Lease:
     name = f"online:{group.compiled.ref}"
     now_us = SystemClock().now_us()  # about processes, not about data: a frozen clock must not hold a claim forever
     lease = project.registry.acquire_lease(
-        name, project.holder, now_us=now_us, ttl_us=_LEASE_US, is_gone=project.is_gone
+        name, project.new_holder(), now_us=now_us, ttl_us=_LEASE_US, is_gone=project.is_gone
     )
     if lease is None:
         raise StateBusy(what=f"the online build of {group.compiled.ref}", waited_s=0)
@@ -196,17 +198,10 @@ def _write(
     if build is None or held is None or held.schema_hash != mark.schema_hash:
         build = f"{group.compiled.name}/{group.compiled.version}/{chance.new_id()}"
         written = store.load(build, sorted(packed.items()), mark)
-        action: Literal["built", "refreshed", "unchanged"] = "built"
+        action: Action = "built"
         counts = (written.written, 0)
     else:
-        present = dict(store.scan(build))
-        upserts = [(row_key, row) for row_key, row in sorted(packed.items()) if present.get(row_key) != row]
-        leavers = sorted(present.keys() - packed.keys())
-        if held.as_of_us == mark.as_of_us and not upserts and not leavers:
-            action, counts = "unchanged", (0, 0)
-        else:
-            store.refresh(build, upserts, leavers, mark)
-            action, counts = "refreshed", (len(upserts), len(leavers))
+        action, counts = _refresh(store, build, packed, mark)
     _publish(project, group, build)
     return OnlineReport(
         group=group.compiled.name,
@@ -219,6 +214,27 @@ def _write(
         written=counts[0],
         deleted=counts[1],
     )
+
+
+def _refresh(
+    store: OnlineStore, build: str, packed: dict[bytes, bytes], mark: BuildMark
+) -> tuple[Action, tuple[int, int]]:
+    """Write what differs from the rows that are there; looked at again where another write came between."""
+    for attempt in range(_LOOKS):
+        held = store.mark(build)
+        present = dict(store.scan(build))
+        upserts = [(row_key, row) for row_key, row in sorted(packed.items()) if present.get(row_key) != row]
+        leavers = sorted(present.keys() - packed.keys())
+        if held is not None and held.as_of_us == mark.as_of_us and not upserts and not leavers:
+            break
+        try:
+            store.refresh(build, upserts, leavers, mark, base_seq=held.refresh_seq if held else None)
+        except Superseded:
+            if attempt + 1 == _LOOKS:
+                raise
+            continue
+        return "refreshed", (len(upserts), len(leavers))
+    return "unchanged", (0, 0)
 
 
 def _publish(project: Project, group: RegisteredGroup, build: str) -> None:

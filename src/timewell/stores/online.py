@@ -92,12 +92,29 @@ class OnlineStore(Protocol):
         ...
 
     def refresh(
-        self, build: str, upserts: Iterable[tuple[bytes, bytes]], deletes: Iterable[bytes], mark: BuildMark
+        self,
+        build: str,
+        upserts: Iterable[tuple[bytes, bytes]],
+        deletes: Iterable[bytes],
+        mark: BuildMark,
+        *,
+        base_seq: int | None = None,
     ) -> WriteReport:
         """Change rows of a live build and publish the new mark, in one atomic write.
 
-        Raises ``Superseded`` when the store holds a mark whose ``(as_of_us, lease_epoch)`` is greater.
-        An equal pair is applied again: the write is idempotent.
+        Parameters
+        ----------
+        base_seq
+            The ``refresh_seq`` of the rows that the changes were computed against. If the store has moved on since,
+            nothing is written: a difference to other rows than those that are there would leave wrong ones behind.
+
+        Raises
+        ------
+        Superseded
+            The store holds a mark whose ``(as_of_us, lease_epoch)`` is greater, or another ``refresh_seq`` than
+            ``base_seq``. An equal pair is applied again: the write is idempotent.
+        BuildMissing
+            There is no such build: made from a refresh it would look whole.
         """
         ...
 

@@ -113,9 +113,8 @@ class Project:
         opened: OfflineTables = open_backend("files", root=self.state / "offline")
         return opened
 
-    @cached_property
-    def holder(self) -> str:
-        """Name of this process as a holder of leases."""
+    def new_holder(self) -> str:
+        """Return a name for one claim of this process: two threads must not take each other's lease for their own."""
         return f"{os.uname().nodename}:{os.getpid()}:{chance.new_id()}"
 
     def is_gone(self, holder: str) -> bool:

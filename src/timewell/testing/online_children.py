@@ -101,11 +101,17 @@ class TornStore:
         return getattr(self._inner, name)
 
     def refresh(
-        self, build: str, upserts: Iterable[tuple[bytes, bytes]], deletes: Iterable[bytes], mark: BuildMark
+        self,
+        build: str,
+        upserts: Iterable[tuple[bytes, bytes]],
+        deletes: Iterable[bytes],
+        mark: BuildMark,
+        *,
+        base_seq: int | None = None,
     ) -> WriteReport:
         """Write in two goes, as no store may."""
         pairs = list(upserts)
-        self._inner.refresh(build, pairs[: len(pairs) // 2], deletes, mark)
+        self._inner.refresh(build, pairs[: len(pairs) // 2], deletes, mark, base_seq=base_seq)
         time.sleep(0.001)
         return self._inner.refresh(build, pairs[len(pairs) // 2 :], [], mark)
 

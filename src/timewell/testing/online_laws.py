@@ -183,6 +183,14 @@ class OnlineRowLaws(_Opening):
         assert (report.mark.as_of_us, report.mark.rows, report.written) == (2, 4, 3)
         assert report.mark.refresh_seq > before.refresh_seq
 
+    def test_changes_computed_against_other_rows_than_those_held_are_refused(self, store: OnlineStore) -> None:
+        """Between a look and the write that follows from it another write may land; nothing is written then."""
+        before = store.load(GROUP, [(KEYS[0], b"0"), (KEYS[1], b"1")], mark_of(1)).mark
+        store.refresh(GROUP, [(KEYS[1], b"other")], [], mark_of(2), base_seq=before.refresh_seq)
+        with pytest.raises(Superseded):
+            store.refresh(GROUP, [(KEYS[0], b"mine")], [], mark_of(3), base_seq=before.refresh_seq)
+        assert dict(store.scan(GROUP)) == {KEYS[0]: b"0", KEYS[1]: b"other"}
+
     def test_a_build_that_is_not_there_cannot_be_refreshed(self, store: OnlineStore) -> None:
         """A partial build must not look whole (an emptied store is rebuilt)."""
         with pytest.raises(BuildMissing):

@@ -159,20 +159,28 @@ class LmdbStore:
         return WriteReport(written=new.rows, deleted=0, rows=new.rows, mark=new)
 
     def refresh(
-        self, build: str, upserts: Iterable[tuple[bytes, bytes]], deletes: Iterable[bytes], mark: BuildMark
+        self,
+        build: str,
+        upserts: Iterable[tuple[bytes, bytes]],
+        deletes: Iterable[bytes],
+        mark: BuildMark,
+        *,
+        base_seq: int | None = None,
     ) -> WriteReport:
         """Change rows of a live build and publish the new mark, in one atomic write.
 
         Raises
         ------
         Superseded
-            The store holds a mark whose ``(as_of_us, lease_epoch)`` is greater.
+            The store holds a mark whose ``(as_of_us, lease_epoch)`` is greater, or another ``refresh_seq`` than
+            ``base_seq``.
         BuildMissing
             There is no such build: made from a refresh it would look whole and hold some rows only.
         """
         changes = Changes(
             upserts=sorted((to_stored(key, row) for key, row in upserts), key=by_name),
             deletes=[name_of(key) for key in deletes],
+            base_seq=base_seq,
         )
         with _explained_at(self._root), self._locked(build) as directory:
             handle = environments.at(directory) if directory else None
@@ -249,10 +257,14 @@ class LmdbStore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What a refresh changes, as stored names and contents, upserts in ascending order."""
+    """What a refresh changes, as stored names and contents, upserts in ascending order.
+
+    ``base_seq`` is the state they were computed against; ``None`` where they do not depend on one.
+    """
 
     upserts: list[Pair]
     deletes: list[bytes]
+    base_seq: int | None = None
 
     def apply(self, txn: lmdb.Transaction) -> tuple[int, int]:
         """Apply deletes, then upserts; returns how many were written and deleted."""
@@ -268,6 +280,9 @@ def _refresh_in_place(build: str, handle: Handle, changes: Changes, mark: BuildM
         with handle.env.begin(write=True) as txn:
             held = handle.read_mark(txn.get(MARK))
             _fence(build, held, mark)
+            if changes.base_seq not in {None, held.refresh_seq}:
+                moved = f"refresh {held.refresh_seq}", f"changes to refresh {changes.base_seq}"
+                raise Superseded(what=f"a write to online build {build!r}", held=moved[0], offered=moved[1])
             written, deleted = changes.apply(txn)
             rows = txn.stat()["entries"] - 1
             new = msgspec.structs.replace(mark, rows=rows, refresh_seq=held.refresh_seq + 1)
