@@ -66,12 +66,12 @@ class FeatureStore:
 
     def register_source(self, source: Source | Mapping[str, Any]) -> RegisterReport:
         """Register a source after looking at its columns; a frame's rows are kept beside the state."""
-        found = source if isinstance(source, Source) else Source.read(dict(source))
+        found = source if isinstance(source, Source) else Source.read(source)
         return self._register(Loaded(sources=[("", found)]))
 
     def register_entity(self, entity: Entity | Mapping[str, Any]) -> RegisterReport:
         """Register an entity; needed only for composite keys, key types or a description."""
-        found = entity if isinstance(entity, Entity) else Entity.read(dict(entity))
+        found = entity if isinstance(entity, Entity) else Entity.read(entity)
         return self._register(Loaded(entities=[("", found)]))
 
     def register_feature(
@@ -86,7 +86,7 @@ class FeatureStore:
 
     def register_service(self, service: FeatureService | Mapping[str, Any]) -> RegisterReport:
         """Register a feature service; bare names are pinned to the versions that are live now."""
-        found = service if isinstance(service, FeatureService) else FeatureService.read(dict(service))
+        found = service if isinstance(service, FeatureService) else FeatureService.read(service)
         return self._register(Loaded(services=[("", found)]))
 
     def apply(self, folder: str | Path | None = None, *, bump: bool = False, dry_run: bool = False) -> RegisterReport:

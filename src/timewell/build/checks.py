@@ -23,7 +23,7 @@ from timewell.errors import DefinitionError, MissingKey
 from timewell.stores.arrow import to_arrow_type
 from timewell.stores.offline import EngineSession, OfflineEngine
 from timewell.stores.query import INSTANT, SourceCatalog
-from timewell.types import format_instant, parse_instant
+from timewell.types import DAY_US, format_instant, parse_instant
 
 _TOLERANCE = 1e-9
 
@@ -138,7 +138,17 @@ def _example(
     return passed, f"at {format_instant(test.at)}: {found!r}, expected {test.expect!r}"
 
 
-_KEPT = {"name", "kind", "event_time", "arrival_time", "sequence", "unique_on", "keys", "closed"}
+_KEPT = {
+    "name",
+    "kind",
+    "event_time",
+    "arrival_time",
+    "sequence",
+    "unique_on",
+    "keys",
+    "closed",
+    "arrival_trusted_from",
+}
 
 
 def _example_rows(group: RegisteredGroup, test: ExampleTest) -> pa.Table:
@@ -152,7 +162,10 @@ def _example_rows(group: RegisteredGroup, test: ExampleTest) -> pa.Table:
     for name, dtype in group.columns.items():
         cells = [row.get(name) for row in test.rows]
         if name in times or dtype in {"timestamp", "naive"}:
-            instants = [None if cell is None else parse_instant(cell, assume_timezone="UTC") for cell in cells]
+            zone = source.timezone or "UTC"
+            instants = [None if cell is None else parse_instant(cell, assume_timezone=zone) for cell in cells]
+            if dtype == "date" and source.date_means == "end":
+                instants = [None if instant is None else instant + DAY_US for instant in instants]
             columns[name] = pa.array(instants, pa.timestamp("us", tz="UTC"))
         else:
             columns[name] = pa.array(cells).cast(to_arrow_type(dtype))

@@ -26,7 +26,7 @@ from timewell.stores.arrow import from_arrow_type, to_arrow_type
 from timewell.stores.frames import to_table
 from timewell.stores.offline import EngineSession
 from timewell.stores.query import INSTANT, GroupQuery
-from timewell.types import DAY_US, parse_instant
+from timewell.types import DAY_US, local_to_utc_us, parse_instant, zone
 
 _READERS = {
     ".parquet": pq.read_table,
@@ -166,8 +166,7 @@ def _instants(column: pa.ChunkedArray, name: str, assume_timezone: str | None) -
             if assume_timezone is None:
                 hint = f'Write spine["{name}"] = spine["{name}"].dt.tz_localize("UTC"), or set assume_timezone.'
                 raise NaiveTimestamp(table="the spine", column=name, hint=hint)
-            # A local time that happened twice is the later one; one that never happened is moved on.
-            column = pc.assume_timezone(column, assume_timezone, ambiguous="latest", nonexistent="latest")
+            return _local_us(column, assume_timezone)
         return _floor_us(column)
     if pa.types.is_date(found):
         days = column.cast(pa.date32()).cast(pa.int32()).cast(pa.int64())
@@ -176,6 +175,16 @@ def _instants(column: pa.ChunkedArray, name: str, assume_timezone: str | None) -
         return pa.array([_text_instant(text, name, assume_timezone) for text in column.to_pylist()], pa.int64())
     wanted = "a timestamp, a date or ISO 8601 text"
     raise WrongColumnType(table="the spine", column=name, found=str(found), wanted=wanted)
+
+
+def _local_us(column: pa.ChunkedArray, zone_name: str) -> pa.Array:
+    """Return the instants of local times; one that happened twice is the later one, as everywhere."""
+    try:
+        return _floor_us(pc.assume_timezone(column, zone_name, ambiguous="latest", nonexistent="raise"))
+    except pa.ArrowInvalid:  # some never happened, where clocks were set forward: one by one, by the rule for text
+        fraction = column.cast(pa.timestamp("us"), safe=False)
+        known = {local: local_to_utc_us(local, zone(zone_name)) for local in fraction.unique().to_pylist()}
+        return pa.array([known[local] for local in fraction.to_pylist()], pa.int64())
 
 
 def _text_instant(text: str, name: str, assume_timezone: str | None) -> int:

@@ -19,10 +19,10 @@ from timewell.build.manifest import Manifest, ManifestFeature
 from timewell.build.spine import Spine, read_spine
 from timewell.build.trainingset import TrainingSet
 from timewell.catalog.layout import entity_key_encoder
-from timewell.catalog.lookup import Catalog, RegisteredGroup, Resolved, load_catalog, source_catalog
+from timewell.catalog.lookup import Catalog, RegisteredGroup, Resolved, load_catalog, refuse_repeated, source_catalog
 from timewell.catalog.prepare import check_schema
 from timewell.define.compiled import CompiledFeature
-from timewell.errors import NameCollision, UsageError
+from timewell.errors import UsageError
 from timewell.stores.codec import KeyEncoder
 from timewell.stores.offline import EngineSession
 from timewell.stores.project import Project
@@ -79,7 +79,7 @@ def get_training_set(project: Project, request: TrainingRequest) -> TrainingSet:
         )
         columns = earlier.columns() if earlier else []
         columns += [item.column for item in resolved[len(columns) :]]
-        _refuse_collisions(spine, columns)
+        refuse_repeated(columns, spine.table.column_names)
         digest = spine.digest()
         if earlier and earlier.spine_digest != digest:
             problem = "the spine is not the one the manifest was made with"
@@ -102,14 +102,6 @@ def _earlier(features: object) -> Manifest | None:
     if isinstance(features, Manifest):
         return features
     return Manifest.read(features) if isinstance(features, Mapping) else None
-
-
-def _refuse_collisions(spine: Spine, columns: Sequence[str]) -> None:
-    seen = set(spine.table.column_names)
-    for column in columns:
-        if column in seen:
-            raise NameCollision(column=column)
-        seen.add(column)
 
 
 @dataclass(slots=True)
@@ -160,7 +152,7 @@ def _manifest(
     digest: str,
     features: Sequence[ManifestFeature],
 ) -> Manifest:
-    code = {"timewell": installed("timewell"), "engine": project.engine.name, "engine_version": installed("duckdb")}
+    code = {"timewell": installed("timewell"), "engine": project.engine.name, "engine_version": project.engine.version}
     groups = {(feature.group, feature.version) for feature in features}
     keys = {name for key in groups for name in catalog.groups[key].compiled.entity.key_names}
     body = Manifest(

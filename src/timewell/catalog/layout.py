@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 
 import pyarrow as pa
 
 from timewell.catalog.lookup import RegisteredGroup
 from timewell.define.compiled import CompiledFeature
-from timewell.stores.arrow import to_scalar
+from timewell.define.dtypes import decimal_parts, element_of, is_float
 from timewell.stores.bulk import encode_keys, encode_pairs, encode_rows
 from timewell.stores.codec import KeyEncoder, RowCodec, key_encoder
 from timewell.stores.query import TIME_SUFFIX
+from timewell.types import parse_instant, to_datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,5 +57,14 @@ def entity_key_encoder(group: RegisteredGroup) -> KeyEncoder:
 
 def _typed(value: object, dtype: str) -> object:
     """Return an ``empty`` value in the feature's own type, as offline has it (0 becomes 0.0 in a float feature)."""
-    typed: object = to_scalar(value, dtype).as_py()
-    return typed
+    if value is None:
+        return None
+    if isinstance(value, (list, tuple)):
+        return [_typed(part, element_of(dtype) or dtype) for part in value]
+    if is_float(dtype):
+        return float(str(value))
+    if decimal := decimal_parts(dtype):
+        return Decimal(str(value)).quantize(Decimal(1).scaleb(-decimal[1]))
+    if isinstance(value, str) and dtype == "timestamp":
+        return to_datetime(parse_instant(value))
+    return date.fromisoformat(value) if isinstance(value, str) and dtype == "date" else value

@@ -12,7 +12,7 @@ from timewell.define.compiled import CompiledFeature, CompiledGroup, compile_gro
 from timewell.define.entity import Entity
 from timewell.define.feature import FeatureGroup, FeatureService
 from timewell.define.source import Source
-from timewell.errors import NothingAsked, UnknownFeature, UnknownGroup, UnknownService
+from timewell.errors import NameCollision, NothingAsked, UnknownFeature, UnknownGroup, UnknownService, UsageError
 from timewell.stores.project import Project
 from timewell.stores.query import AsOf, GroupQuery, SourceCatalog
 from timewell.stores.registry import DefinitionRecord, EpochMap
@@ -133,8 +133,7 @@ class Catalog:
 
     def resolve_all(self, references: Sequence[str] | str, *, service: str | None = None) -> list[Resolved]:
         """Find every feature asked for, by reference or as a feature service; refuses an empty list."""
-        asked = [references] if isinstance(references, str) else list(references)
-        found = [self.resolve(reference) for reference in asked]
+        found = [self.resolve(reference) for reference in _names(references)]
         if service is not None:
             found += self._of_service(service)
         if not found:
@@ -167,7 +166,7 @@ class Catalog:
         if asked is None:
             return [(registered, registered.compiled.features) for registered in self.live_groups()]
         chosen: dict[tuple[str, str], tuple[RegisteredGroup, dict[str, CompiledFeature]]] = {}
-        for name in [asked] if isinstance(asked, str) else asked:
+        for name in _names(asked):
             registered, features = self._named(name)
             _, sofar = chosen.setdefault(registered.key, (registered, {}))
             sofar.update({feature.name: feature for feature in features})
@@ -180,6 +179,26 @@ class Catalog:
             return registered, registered.compiled.features
         resolved = self.resolve(name)
         return resolved.group, (resolved.feature,)
+
+
+def refuse_repeated(columns: Iterable[str], taken: Iterable[str] = ()) -> None:
+    """Refuse output columns of which two, or one and a column taken before, have the same name."""
+    seen = set(taken)
+    for column in columns:
+        if column in seen:
+            raise NameCollision(column=column)
+        seen.add(column)
+
+
+def _names(asked: object) -> list[str]:
+    """Return one name or several as a list; refuses anything else in words."""
+    if isinstance(asked, str):
+        return [asked]
+    if isinstance(asked, Iterable) and not isinstance(asked, Mapping):
+        names = list(asked)
+        if all(isinstance(name, str) for name in names):
+            return names
+    raise UsageError(problem=f"{asked!r} names no features.", hint='Give a name or a list of names: features=["..."].')
 
 
 def _column(reference: str) -> str:

@@ -51,7 +51,9 @@ def plain_record(definition: Entity | Source) -> DefinitionRecord:
     """Return the record of an entity or a source."""
     body = definition.dump()
     kind: DefinitionKind = "entity" if isinstance(definition, Entity) else "source"
-    return DefinitionRecord(kind=kind, name=definition.name, body=body, content_hash=_digest(body))
+    # The order of an entity's keys is part of its meaning, and JSON objects compare without order.
+    meaning = [body, list(definition.join_keys)] if isinstance(definition, Entity) else body
+    return DefinitionRecord(kind=kind, name=definition.name, body=body, content_hash=_digest(meaning))
 
 
 def service_record(service: FeatureService, catalog: Catalog) -> DefinitionRecord:

@@ -20,7 +20,7 @@ from timewell.catalog.layout import entity_key_encoder
 from timewell.catalog.lookup import Catalog, RegisteredGroup, frame_file, load_catalog, source_catalog
 from timewell.catalog.prepare import plain_record
 from timewell.define.source import Source
-from timewell.errors import MissingKey, UnknownEntity
+from timewell.errors import MissingKey, UnknownEntity, UsageError
 from timewell.stores.arrow import to_arrow_type
 from timewell.stores.frames import keep_frame
 from timewell.stores.project import Project
@@ -93,6 +93,8 @@ def forget(project: Project, entity: str, key: Mapping[str, object]) -> ForgetRe
 
 def _key_values(group: RegisteredGroup, key: Mapping[str, object]) -> list[object]:
     names, entity = group.compiled.entity.key_names, group.compiled.entity.name
+    if not isinstance(key, Mapping):
+        raise UsageError(problem=f"{key!r} is no key.", hint=f'Give a mapping such as {{"{names[0]}": ...}}.')
     for name in names:
         if name not in key:
             raise MissingKey(table="the request", asked=name, entity=entity, known=sorted(key))

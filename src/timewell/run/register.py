@@ -124,7 +124,7 @@ def _with_group(catalog: Catalog, registered: RegisteredGroup) -> Catalog:
 
 def _is_new(item: PreparedGroup, catalog: Catalog) -> bool:
     known = catalog.groups.get(item.registered.key)
-    return known is None or known.definition != item.registered.definition
+    return known is None or known.definition.dump() != item.registered.definition.dump()
 
 
 def _run_tests(project: Project, session: EngineSession, groups: Sequence[RegisteredGroup]) -> list[TestOutcome]:

@@ -98,6 +98,7 @@ class OfflineEngine(Protocol):
     """Opens sessions; holds no rows itself."""
 
     name: str
+    version: str
 
     def session(self, catalog: SourceCatalog, settings: EngineSettings | None = None) -> EngineSession:
         """Open a look at the registered sources."""

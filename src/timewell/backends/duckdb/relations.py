@@ -14,7 +14,7 @@ import pyarrow as pa
 import sqlglot
 from sqlglot import exp
 
-from timewell.backends.duckdb.sql import dotted, identifier, literal, nan_shielded, parse_problem
+from timewell.backends.duckdb.sql import dotted, identifier, is_moving, literal, nan_shielded, parse_problem
 from timewell.define.source import Source
 from timewell.errors import DefinitionError, SourceUnreadable, UnknownSource, Unsupported
 from timewell.stores.query import SourceCatalog
@@ -121,9 +121,16 @@ def referenced(source: Source, catalog: SourceCatalog) -> list[str]:
         raise DefinitionError(
             problem="sql must be one SELECT.", where=source.name, hint="Begin it with SELECT or WITH."
         )
+    if moving := [function for function in parsed.find_all(exp.Func) if is_moving(function)]:
+        called = f"its query calls {moving[0].sql('duckdb')}, which gives another answer tomorrow."
+        hint = "A value of the past must not change with the day on which it is computed: take the time from a column."
+        raise DefinitionError(problem=called, where=source.name, hint=hint)
     local = {cte.alias_or_name for cte in parsed.find_all(exp.CTE)}
     found = []
     for table in parsed.find_all(exp.Table):
+        if not isinstance(table.this, exp.Identifier):
+            hint = "Register the file as a source of its own and select from that."
+            raise DefinitionError(problem=f"a query cannot read {table.sql('duckdb')}.", where=source.name, hint=hint)
         name = ".".join(part.name for part in table.parts)
         if name in local or name in found:
             continue

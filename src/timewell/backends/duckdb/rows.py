@@ -20,6 +20,7 @@ from timewell.backends.duckdb.sql import (
     duck_type,
     identifier,
     instant_us,
+    is_moving,
     literal,
     nan_shielded,
     our_type,
@@ -33,15 +34,6 @@ from timewell.stores.query import GroupQuery
 NEVER = 2**63 - 1
 _FILTER_HINT = "Write a condition such as filter: type <> 'refund'; what needs more goes into the source's `sql:`."
 _UNSAFE = (exp.Query, exp.AggFunc, exp.Window, exp.Command, exp.Parameter, exp.Placeholder)
-# What gives another answer tomorrow: a past value would change with the day on which it is computed.
-_MOVING = (
-    exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.CurrentDatetime, exp.Localtime, exp.Localtimestamp,
-    exp.Rand, exp.Uuid,
-)  # fmt: skip
-_MOVING_NAMES = frozenset({
-    "now", "get_current_timestamp", "transaction_timestamp", "current_localtime", "uuidv4", "uuidv7", "nextval",
-    "currval", "getvariable", "current_setting", "txid_current", "setseed", "sleep_ms",
-})  # fmt: skip
 
 ROWS = """
 SELECT {keys}, ev, vis, {superseded} AS sup, keep, ar, seq{values}
@@ -164,16 +156,12 @@ def filter_columns(condition: str | None, group: str) -> list[str]:
     if not plain or where is None or any(True for _ in where.find_all(*_UNSAFE)):
         problem = "a filter is one condition on the source's own columns, without subqueries or aggregates"
         raise DefinitionError(problem=f"{problem}: {condition}", where=f"{group}.filter", hint=_FILTER_HINT)
-    moving = [found.sql("duckdb") for found in where.find_all(exp.Func) if _is_moving(found)]
+    moving = [found.sql("duckdb") for found in where.find_all(exp.Func) if is_moving(found)]
     if moving:
         problem = f"the filter must say the same of a row at any time, but {moving[0]} changes: {condition}"
         hint = "Leave it out: a window, or the source's `sql:`, limits which rows are read."
         raise DefinitionError(problem=problem, where=f"{group}.filter", hint=hint)
     return sorted({column.name for column in where.find_all(exp.Column)})
-
-
-def _is_moving(function: exp.Func) -> bool:
-    return isinstance(function, _MOVING) or function.name.lower() in _MOVING_NAMES
 
 
 def _floats(columns: Iterable[str], duck_columns: Mapping[str, str]) -> list[str]:

@@ -19,10 +19,18 @@ from timewell.backends.duckdb import relations
 from timewell.backends.duckdb.evaluate import OVERFLOW, answer_sql, counted_sql, probes_sql
 from timewell.backends.duckdb.probes import entities_sql, report_sql
 from timewell.backends.duckdb.rows import NEVER, RowShape, row_shape
-from timewell.backends.duckdb.sql import OFFSET, identifier, literal, our_type
+from timewell.backends.duckdb.sql import DATE, OFFSET, identifier, literal, our_type
 from timewell.define.dtypes import decimal_parts
 from timewell.define.source import Source
-from timewell.errors import NaiveTimestamp, SourceUnreadable, SpineUnreadable, TimewellError, UsageError, ValueOverflow
+from timewell.errors import (
+    AmbiguousDate,
+    NaiveTimestamp,
+    SourceUnreadable,
+    SpineUnreadable,
+    TimewellError,
+    UsageError,
+    ValueOverflow,
+)
 from timewell.stores.arrow import to_arrow_type
 from timewell.stores.offline import EngineSettings, SourceReport
 from timewell.stores.query import IN_WINDOW, INSTANT, TIME_SUFFIX, GroupQuery, SourceCatalog
@@ -118,7 +126,7 @@ class DuckSession:
         source = query.group.source
         columns = self._duck_columns(source)
         shape = row_shape(query, self._relation(source), columns, self._catalog.assume_timezone)
-        self._refuse_naive_text(source, columns)
+        self._refuse_unclear_text(source, columns)
         return shape
 
     def _settled(self, query: GroupQuery, shape: RowShape) -> RowShape:
@@ -131,20 +139,25 @@ class DuckSession:
         replaced = self._run(query, f"SELECT 1 FROM counted WHERE sup < {NEVER} LIMIT 1").fetchall()
         return shape if replaced else replace(shape, settled=True)
 
-    def _refuse_naive_text(self, source: Source, columns: Mapping[str, str]) -> None:
-        """Text times carry their zone row by row, so it takes a look at the rows."""
-        if source.timezone or self._catalog.assume_timezone:
-            return
+    def _refuse_unclear_text(self, source: Source, columns: Mapping[str, str]) -> None:
+        """Refuse dates and times without a zone in text, which no column type gives away: it takes a look at the rows."""
+        zone = source.timezone or self._catalog.assume_timezone
         for column in (source.event_time, source.arrival_time):
-            if column and columns.get(column) == "VARCHAR":
-                naive = f"NOT regexp_matches({identifier(column)}, {literal(OFFSET)})"
-                look = f"FROM ({self._relation(source)}) WHERE {naive} LIMIT 1"
-                try:
-                    found = self._connection.execute(look).fetchone()
-                except duckdb.Error as problem:
-                    raise self._unreadable(source, problem) from None
-                if found:
-                    raise NaiveTimestamp(table=f"source {source.name!r}", column=column)
+            if column is None or columns.get(column) != "VARCHAR":
+                continue
+            text, table = identifier(column), f"source {source.name!r}"
+            date = f"regexp_full_match({text}, {literal(DATE)})"
+            if source.date_means is None and self._any(source, date):
+                raise AmbiguousDate(table=table, column=column)
+            if zone is None and self._any(source, f"NOT {date} AND NOT regexp_matches({text}, {literal(OFFSET)})"):
+                raise NaiveTimestamp(table=table, column=column)
+
+    def _any(self, source: Source, condition: str) -> bool:
+        try:
+            found = self._connection.execute(f"FROM ({self._relation(source)}) WHERE {condition} LIMIT 1").fetchone()
+        except duckdb.Error as problem:
+            raise self._unreadable(source, problem) from None
+        return found is not None
 
     def _relation(self, source: Source) -> str:
         place = _place(source)

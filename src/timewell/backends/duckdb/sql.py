@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from decimal import Decimal
 
+from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from timewell.define.dtypes import decimal_parts, element_of
@@ -41,9 +42,25 @@ _SQL = {
     "date": "DATE",
     "timestamp": "TIMESTAMPTZ",
 }
+_MOVING = (
+    exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.CurrentDatetime, exp.Localtime, exp.Localtimestamp,
+    exp.Rand, exp.Uuid,
+)  # fmt: skip
+_MOVING_NAMES = frozenset({
+    "now", "get_current_timestamp", "transaction_timestamp", "current_localtime", "uuidv4", "uuidv7", "nextval",
+    "currval", "getvariable", "current_setting", "txid_current", "setseed", "sleep_ms",
+})  # fmt: skip
 _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 # A time of day followed by an offset: '2026-01-01' alone must not read as an offset of -01.
 OFFSET = r":\d\d(\.\d+)?\s*(Z|[+-]\d\d(:?\d\d)?)$"
+DATE = r"\s*\d{4}-\d{2}-\d{2}\s*"
+# Digits below a microsecond, which DuckDB cuts off.
+FINER = r"\.\d{6}\d*[1-9]"
+
+
+def is_moving(function: exp.Func) -> bool:
+    """Whether a function gives another answer tomorrow: a past value would change with the day it is computed on."""
+    return isinstance(function, _MOVING) or function.name.lower() in _MOVING_NAMES
 
 
 def identifier(name: str) -> str:
@@ -128,8 +145,8 @@ def instant_us(column: str, duck: str, *, zone: str | None, date_means: str | No
     local time that happened twice is the later one (DuckDB's own choice, equal to ``local_to_utc_us``).
     """
     at_zone = f" AT TIME ZONE {literal(zone)}" if zone else ""
+    shift = " + 86400000000" if date_means == "end" else ""
     if duck == "DATE":
-        shift = " + 86400000000" if date_means == "end" else ""
         return f"(epoch_us({column}){shift})"
     if duck.endswith("_NS"):
         ns = f"epoch_ns({column})" if duck.startswith("TIMESTAMPTZ") else None
@@ -140,11 +157,18 @@ def instant_us(column: str, duck: str, *, zone: str | None, date_means: str | No
         whole = f"make_timestamp({ns} // 1000 + CAST({ns} % 1000 > 0 AS BIGINT))"
         return f"epoch_us({whole}{at_zone})"
     if duck == "VARCHAR":
-        local = f"epoch_us(CAST({column} AS TIMESTAMP){at_zone})" if zone else "NULL"
-        return (
-            f"(CASE WHEN regexp_matches({column}, {literal(OFFSET)})"
-            f" THEN epoch_us(CAST({column} AS TIMESTAMPTZ)) ELSE {local} END)"
-        )
+        return _text_us(column, at_zone if zone else None, shift)
     if duck.startswith("TIMESTAMPTZ") or duck == "TIMESTAMP WITH TIME ZONE":
         return f"epoch_us({column})"
     return f"epoch_us(CAST({column} AS TIMESTAMP){at_zone})"
+
+
+def _text_us(column: str, at_zone: str | None, shift: str) -> str:
+    """Read text row by row: a date, a time with its offset, or a local time of the source's zone."""
+    local = f"epoch_us(CAST({column} AS TIMESTAMP){at_zone})" if at_zone else "NULL"
+    finer = f"CAST(regexp_matches({column}, {literal(FINER)}) AS BIGINT)"
+    return (
+        f"(CASE WHEN regexp_full_match({column}, {literal(DATE)}) THEN epoch_us(CAST({column} AS DATE)){shift}"
+        f" WHEN regexp_matches({column}, {literal(OFFSET)}) THEN epoch_us(CAST({column} AS TIMESTAMPTZ)) + {finer}"
+        f" ELSE {local} + {finer} END)"
+    )

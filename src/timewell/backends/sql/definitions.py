@@ -67,7 +67,7 @@ def _put_one(connection: Connection, record: DefinitionRecord, stamp: Stamp) -> 
         same_meaning = held.content_hash == record.content_hash
         if record.kind in _VERSIONED and not same_meaning:
             raise _conflict(held, record)
-        if canonical(held.body) == canonical(record.body):
+        if same_meaning and canonical(held.body) == canonical(record.body):
             return outcome
         outcome = replace(outcome, action="metadata" if same_meaning else "new_version")
     if record.kind == "group":
