@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 import timewell as tw
-from timewell.errors import ConfigError
+from timewell.errors import ConfigError, StateCorrupt
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,21 @@ def test_a_backup_does_not_stumble_over_files_that_others_are_writing(
     assert "registry.db" in names
     assert len([name for name in names if name.endswith(".parquet")]) == 1
     assert not [name for name in names if name.endswith(".tmp")]
+
+
+def test_a_restore_cut_short_is_told_instead_of_starting_from_nothing(tmp_path: Path) -> None:
+    fs = tw.FeatureStore.init(tmp_path / "p")
+    kept = fs.backup(tmp_path / "kept.tar")
+    fs.close()
+    state = fs.project.state
+    shutil.rmtree(state)
+    whole = state.with_name(f"{state.name}.restoring-1")
+    with tarfile.open(kept) as archive:
+        archive.extractall(whole, filter="data")
+
+    with pytest.raises(StateCorrupt, match="cut short") as refused:
+        tw.FeatureStore(tmp_path / "p").list_features()
+
+    assert refused.value.hint == f"Finish it: mv {whole} {state}"
+    whole.rename(state)
+    assert tw.FeatureStore(tmp_path / "p").list_features() == []

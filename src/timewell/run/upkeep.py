@@ -74,16 +74,24 @@ def restore(project: Project, source: Path, *, yes: bool) -> None:
         raise UsageError(problem=f"there is no backup at {source}", hint=hint)
     if not yes:
         raise ReplacementUnconfirmed(what="restore", items=f"{project.state} by {source}")
-    fresh = project.state.with_name(f"{project.state.name}.restoring-{chance.new_id()}")
+    unpacked = project.state.with_name(f"{project.state.name}.unpacking-{chance.new_id()}")
     try:
         with tarfile.open(source) as archive:
-            archive.extractall(fresh, filter="data")
+            archive.extractall(unpacked, filter="data")
+        if not (unpacked / _REGISTRY).is_file():
+            raise _no_backup(source, "it holds no registry")
     except tarfile.TarError as problem:
-        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(unpacked, ignore_errors=True)
         raise _no_backup(source, f"it cannot be unpacked ({type(problem).__name__})") from None
-    if not (fresh / _REGISTRY).is_file():
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise _no_backup(source, "it holds no registry")
+    except (OSError, StateCorrupt):
+        shutil.rmtree(unpacked, ignore_errors=True)
+        raise
+    for path in unpacked.rglob("*"):
+        if path.is_file():
+            durable.sync_file(path)
+    # From here on a folder of this name is a whole state: who opens the project between the renames is told of it.
+    fresh = unpacked.with_name(unpacked.name.replace(".unpacking-", ".restoring-"))
+    unpacked.rename(fresh)
     project.close()
     if project.state.exists():
         stamp = format_instant(project.clock.now_us()).replace(":", "")

@@ -11,7 +11,7 @@ from pathlib import Path
 from timewell import chance, durable
 from timewell.clock import Clock, open_clock
 from timewell.config import FILE, TEMPLATE, Config, find_root, read_config
-from timewell.errors import ProjectExists
+from timewell.errors import ProjectExists, StateCorrupt
 from timewell.stores.offline import EngineSettings, OfflineEngine
 from timewell.stores.online import OnlineStore
 from timewell.stores.open import open_backend
@@ -76,10 +76,19 @@ class Project:
 
     @cached_property
     def _registry(self) -> Registry:
+        self._refuse_half_restored()
         self.state.mkdir(parents=True, exist_ok=True)
         url = self.config.registry.url or f"sqlite:///{self.state / 'registry.db'}"
         opened: Registry = open_backend("sql", url=url)
         return opened
+
+    def _refuse_half_restored(self) -> None:
+        """Refuse to make an empty registry where a restore was just about to put another."""
+        unfinished = sorted(self.state.parent.glob(f"{self.state.name}.restoring-*"))
+        if unfinished and not self.state.exists():
+            problem = f"a restore was cut short, its files lie in {unfinished[-1].name}"
+            hint = f"Finish it: mv {unfinished[-1]} {self.state}"
+            raise StateCorrupt(file=str(self.state), problem=problem, hint=hint)
 
     @property
     def registry_state(self) -> RegistryState:
