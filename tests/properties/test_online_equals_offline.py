@@ -58,7 +58,9 @@ def test_a_refresh_that_leaves_emptied_entities_behind_is_caught(
 ) -> None:
     honest = LmdbStore.refresh
     monkeypatch.setattr(
-        LmdbStore, "refresh", lambda self, build, upserts, _leavers, mark, **base: honest(self, build, upserts, [], mark, **base)
+        LmdbStore,
+        "refresh",
+        lambda self, build, upserts, _leavers, mark, **base: honest(self, build, upserts, [], mark, **base),
     )
     assert first_difference(tmp_path) is not None
 
