@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -77,6 +78,7 @@ class Database:
         self.dialect = dialect
         self._wait_s = wait_s
         self._engine = dialect.make_engine()
+        weakref.finalize(self, self._engine.dispose)  # a store that nobody closed leaves no open connection behind
         self._writer = self._engine.execution_options(**{_WRITES: True})
         event.listen(self._engine, "begin", self._begin)
         FORKS.remember(self._engine)
