@@ -15,7 +15,7 @@ from timewell.errors import ProjectExists, StateCorrupt
 from timewell.stores.offline import EngineSettings, OfflineEngine
 from timewell.stores.online import OnlineStore
 from timewell.stores.open import open_backend
-from timewell.stores.registry import Registry, RegistryState
+from timewell.stores.registry import Registry, RegistryBackend, RegistryState
 from timewell.stores.tables import OfflineTables
 
 log = logging.getLogger("timewell")
@@ -75,11 +75,11 @@ class Project:
         return self._registry
 
     @cached_property
-    def _registry(self) -> Registry:
+    def _registry(self) -> RegistryBackend:
         self._refuse_half_restored()
         self.state.mkdir(parents=True, exist_ok=True)
         url = self.config.registry.url or f"sqlite:///{self.state / 'registry.db'}"
-        opened: Registry = open_backend("sql", url=url)
+        opened: RegistryBackend = open_backend("sql", url=url)
         return opened
 
     def _refuse_half_restored(self) -> None:
@@ -93,8 +93,7 @@ class Project:
     @property
     def registry_state(self) -> RegistryState:
         """The registry as a whole: to upgrade it or copy it, whatever its format."""
-        state: RegistryState = self._registry.state  # type: ignore[attr-defined]  # the SQL back end offers both
-        return state
+        return self._registry.state
 
     @cached_property
     def engine(self) -> OfflineEngine:
