@@ -9,6 +9,7 @@ from typing import Protocol, Self
 import pyarrow as pa
 
 from timewell.define.source import Source
+from timewell.stores.plan import QueryPlan
 from timewell.stores.query import GroupQuery, SourceCatalog
 
 
@@ -72,6 +73,10 @@ class EngineSession(Protocol):
             int64 microseconds), values *before* the TTL is applied, and ``__in_window`` (whether any window had an
             input).
         """
+        ...
+
+    def plan(self, query: GroupQuery, probes: pa.Table) -> QueryPlan:
+        """Return how :meth:`evaluate` would compute this, without computing it."""
         ...
 
     def entities(self, query: GroupQuery, as_ofs: Sequence[int], *, since_us: int | None = None) -> pa.Table:
