@@ -14,16 +14,14 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from timewell.build.keep import keep_manifest
+from timewell.build.keep import KeyDigests, keep_manifest
 from timewell.build.manifest import Manifest, ManifestFeature
 from timewell.build.spine import Spine, read_spine
 from timewell.build.trainingset import TrainingSet
-from timewell.catalog.layout import entity_key_encoder
 from timewell.catalog.lookup import Catalog, RegisteredGroup, Resolved, load_catalog, refuse_repeated, source_catalog
 from timewell.catalog.prepare import check_schema
 from timewell.define.compiled import CompiledFeature
 from timewell.errors import UsageError
-from timewell.stores.codec import KeyEncoder
 from timewell.stores.offline import EngineSession
 from timewell.stores.project import Project
 from timewell.stores.query import INSTANT, AsOf
@@ -89,13 +87,12 @@ def get_training_set(project: Project, request: TrainingRequest) -> TrainingSet:
         manifest = _manifest(project, catalog, request, spine, digest, made_of)
     named = {column: values[item.group.key][item.feature.name] for column, item in zip(columns, resolved, strict=True)}
     training = TrainingSet(spine=spine, values=named, manifest=manifest)
-    keep_manifest(project, training, [_keys(part.group, spine) for part in used.values()])
+    digests = KeyDigests(project.secret)
+    for part in used.values():
+        query = part.group.query(())
+        digests.add(part.group.compiled.entity.name, query.key_types, spine.probes(query).drop_columns([INSTANT]))
+    keep_manifest(project, manifest, digests)
     return training
-
-
-def _keys(group: RegisteredGroup, spine: Spine) -> tuple[str, KeyEncoder, pa.Table]:
-    probes = spine.probes(group.query(())).drop_columns([INSTANT])
-    return group.compiled.entity.name, entity_key_encoder(group), probes
 
 
 def _earlier(features: object) -> Manifest | None:
