@@ -86,6 +86,25 @@ class EngineSession(Protocol):
         """
         ...
 
+    def witnesses(self, query: GroupQuery, keys: pa.Table) -> pa.Table:
+        """Return the source rows about some entities as they lie there: nothing joined, hidden, superseded or ordered.
+
+        Parameters
+        ----------
+        query
+            The group; all columns that it reads are returned, whatever features are wanted.
+        keys
+            The key columns (entity's order and names), in their types.
+
+        Returns
+        -------
+        pyarrow.Table
+            ``k0..`` the join keys (never null), ``event_us`` (never null), ``arrival_us``, ``sequence``, ``kept`` (the
+            filter's verdict), ``u0..`` the columns of ``unique_on``, ``c_<column>`` the values. With ``unique_on``, the
+            other versions of each fact come along, whoever's they are.
+        """
+        ...
+
     def report(self, query: GroupQuery, now_us: int) -> SourceReport:
         """Count the rows of the group's source that can never count, or not yet."""
         ...

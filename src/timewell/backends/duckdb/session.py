@@ -20,6 +20,7 @@ from timewell.backends.duckdb.evaluate import OVERFLOW, answer_sql, counted_sql,
 from timewell.backends.duckdb.probes import entities_sql, report_sql
 from timewell.backends.duckdb.rows import NEVER, RowShape, row_shape
 from timewell.backends.duckdb.sql import DATE, OFFSET, identifier, literal, our_type
+from timewell.backends.duckdb.witness import witnesses_sql
 from timewell.define.dtypes import decimal_parts
 from timewell.define.source import Source
 from timewell.errors import (
@@ -101,6 +102,18 @@ class DuckSession:
         finally:
             self._connection.unregister("as_ofs")
         return found.rename_columns([*query.key_names, INSTANT])
+
+    def witnesses(self, query: GroupQuery, keys: pa.Table) -> pa.Table:
+        """Return the source rows about some entities, as they lie there."""
+        self._shape(query)  # refuses what cannot be read, in the same words as evaluate
+        relation, columns = self._relation(query.group.source), self._duck_columns(query.group.source)
+        sql = witnesses_sql(query, relation, columns, self._catalog.assume_timezone, "witnessed")
+        names = [f"k{number}" for number in range(len(query.key_names))]
+        self._connection.register("witnessed", keys.select(query.key_names).rename_columns(names))
+        try:
+            return self._table(query, sql)
+        finally:
+            self._connection.unregister("witnessed")
 
     def report(self, query: GroupQuery, now_us: int) -> SourceReport:
         """Count the rows that can never count, or not yet."""
