@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +81,15 @@ class Spine:
                 raise MissingKey(table="the spine", asked=name, entity=entity, known=known)
             columns[name] = _key_column(self.table[name], name, dtype)
         return pa.table({**columns, INSTANT: self.instants})
+
+    def all_probes(self, queries: Sequence[GroupQuery]) -> list[pa.Table]:
+        """Return the probes of each query; queries of one entity have theirs in common."""
+        made: dict[tuple[object, ...], pa.Table] = {}
+        for query in queries:
+            entity = (query.key_names, query.key_types)
+            if entity not in made:
+                made[entity] = self.probes(query)
+        return [made[query.key_names, query.key_types] for query in queries]
 
 
 class _Sink:

@@ -8,21 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version as installed
 from typing import Any, cast
 
-import pyarrow as pa
-
 from timewell.build.keep import KeyDigests, keep_manifest
 from timewell.build.manifest import Manifest, ManifestFeature
+from timewell.build.retrieval import GroupKey, Part, parts_of, values
 from timewell.build.spine import Spine, read_spine
 from timewell.build.trainingset import TrainingSet
-from timewell.catalog.lookup import Catalog, RegisteredGroup, Resolved, load_catalog, refuse_repeated, source_catalog
-from timewell.catalog.prepare import check_schema
-from timewell.define.compiled import CompiledFeature
+from timewell.catalog.lookup import Catalog, Resolved, load_catalog, refuse_repeated, source_catalog
 from timewell.errors import UsageError
-from timewell.stores.offline import EngineSession
 from timewell.stores.project import Project
 from timewell.stores.query import INSTANT, AsOf
 
@@ -82,17 +79,29 @@ def get_training_set(project: Project, request: TrainingRequest) -> TrainingSet:
         if earlier and earlier.spine_digest != digest:
             problem = "the spine is not the one the manifest was made with"
             raise UsageError(problem=problem, hint="Give the same rows in the same order and types.")
-        values, used = _evaluate(session, spine, resolved, request)
-        made_of = [_as_used(column, item, used) for column, item in zip(columns, resolved, strict=True)]
+        parts = parts_of(session, resolved, as_of=request.as_of, deterministic=request.deterministic)
+        digests = KeyDigests(project.secret)
+        with ThreadPoolExecutor(max_workers=1) as beside:  # the engine leaves Python free while it computes
+            kept = beside.submit(_add_keys, digests, spine, list(parts.values()))
+            found = values(session, spine, parts)
+            kept.result()
+        made_of = [_as_used(column, item, parts) for column, item in zip(columns, resolved, strict=True)]
         manifest = _manifest(project, catalog, request, spine, digest, made_of)
-    named = {column: values[item.group.key][item.feature.name] for column, item in zip(columns, resolved, strict=True)}
+    named = {column: found[item.group.key][item.feature.name] for column, item in zip(columns, resolved, strict=True)}
     training = TrainingSet(spine=spine, values=named, manifest=manifest)
-    digests = KeyDigests(project.secret)
-    for part in used.values():
-        query = part.group.query(())
-        digests.add(part.group.compiled.entity.name, query.key_types, spine.probes(query).drop_columns([INSTANT]))
     keep_manifest(project, manifest, digests)
     return training
+
+
+def _add_keys(digests: KeyDigests, spine: Spine, parts: Sequence[Part]) -> None:
+    """Take the keys of a spine, once for each entity."""
+    probes = spine.all_probes([part.query for part in parts])
+    entities = {
+        (part.group.compiled.entity.name, part.group.key_types, *table.column_names): table
+        for part, table in zip(parts, probes, strict=True)
+    }
+    for (name, types, *_), table in entities.items():
+        digests.add(name, types, table.drop_columns([INSTANT]))
 
 
 def _earlier(features: object) -> Manifest | None:
@@ -101,32 +110,7 @@ def _earlier(features: object) -> Manifest | None:
     return Manifest.read(features) if isinstance(features, Mapping) else None
 
 
-@dataclass(slots=True)
-class _Part:
-    group: RegisteredGroup
-    features: dict[str, CompiledFeature]
-    fingerprint: str = ""
-
-
-def _evaluate(
-    session: EngineSession, spine: Spine, resolved: Sequence[Resolved], request: TrainingRequest
-) -> tuple[dict[tuple[str, str], pa.Table], dict[tuple[str, str], _Part]]:
-    """Return the values of each group's wanted features, and what they were computed from."""
-    parts: dict[tuple[str, str], _Part] = {}
-    for item in resolved:
-        part = parts.setdefault(item.group.key, _Part(item.group, {}))
-        part.features[item.feature.name] = item.feature
-    values: dict[tuple[str, str], pa.Table] = {}
-    for key, part in parts.items():
-        check_schema(part.group, session)
-        part.fingerprint = session.fingerprint(part.group.compiled.source)
-        features = list(part.features.values())
-        query = part.group.query(features, as_of=request.as_of, deterministic=request.deterministic)
-        values[key] = session.evaluate(query, spine.probes(query))
-    return values, parts
-
-
-def _as_used(column: str, item: Resolved, parts: Mapping[tuple[str, str], _Part]) -> ManifestFeature:
+def _as_used(column: str, item: Resolved, parts: Mapping[GroupKey, Part]) -> ManifestFeature:
     return ManifestFeature(
         name=item.feature.name,
         group=item.group.compiled.name,
