@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from timewell.backfill.run import OfflineReport, Progress, materialize_offline
+from timewell.build.leakage import SAMPLE_ROWS, audit_leakage
+from timewell.build.leakage_report import LeakageReport
 from timewell.build.manifest import Manifest
-from timewell.build.training import TrainingRequest, get_training_set
+from timewell.build.training import TrainingRequest, explain_training_set, get_training_set
 from timewell.catalog.lookup import Catalog, load_catalog
 from timewell.define.entity import Entity
 from timewell.define.feature import Feature, FeatureGroup, FeatureService
@@ -30,6 +32,7 @@ from timewell.types import parse_duration
 
 if TYPE_CHECKING:
     from timewell.build.checks import TestOutcome
+    from timewell.build.explain import Explanation
     from timewell.build.trainingset import TrainingSet
     from timewell.serve.response import OnlineFeatures
 
@@ -115,6 +118,7 @@ class FeatureStore:
         """Return one consistent look at everything registered, old versions included."""
         return load_catalog(self.project)
 
+    @overload
     def get_historical_features(
         self,
         spine: object,
@@ -124,7 +128,33 @@ class FeatureStore:
         event_time: str | None = None,
         as_of: AsOf = "known",
         deterministic: bool = False,
-    ) -> TrainingSet:
+        explain: Literal[False] = False,
+    ) -> TrainingSet: ...
+
+    @overload
+    def get_historical_features(
+        self,
+        spine: object,
+        features: Sequence[str] | str | Manifest | Mapping[str, Any] = (),
+        *,
+        service: str | None = None,
+        event_time: str | None = None,
+        as_of: AsOf = "known",
+        deterministic: bool = False,
+        explain: Literal[True],
+    ) -> Explanation: ...
+
+    def get_historical_features(
+        self,
+        spine: object,
+        features: Sequence[str] | str | Manifest | Mapping[str, Any] = (),
+        *,
+        service: str | None = None,
+        event_time: str | None = None,
+        as_of: AsOf = "known",
+        deterministic: bool = False,
+        explain: bool = False,
+    ) -> TrainingSet | Explanation:
         """Join features onto a spine, each as it was at the row's instant.
 
         Parameters
@@ -141,9 +171,29 @@ class FeatureStore:
             ``known``: a row counts once it has arrived. ``happened``: arrival times hide nothing.
         deterministic
             Fold floats in one order: equal bit for bit between runs.
+        explain
+            Return how this would be computed instead of computing it; nothing is written.
         """
         request = TrainingRequest(spine, features, service, event_time, as_of, deterministic)
+        if explain:
+            return explain_training_set(self.project, request)
         return get_training_set(self.project, request)
+
+    def audit_leakage(
+        self, training_set: object, *, manifest: object = None, sample: int | None = SAMPLE_ROWS, seed: int = 0
+    ) -> LeakageReport:
+        """Prove that no value of a training set knew the future: recompute it from the rows visible at each instant.
+
+        Parameters
+        ----------
+        training_set
+            A training set, or a frame or Parquet file that was one.
+        manifest
+            For a frame: the training set it came from, or that one's manifest, as object, dict or id.
+        sample
+            Recompute at most so many rows, evenly drawn with ``seed``; ``None`` for all. The report says how many.
+        """
+        return audit_leakage(self.project, training_set, manifest=manifest, sample=sample, seed=seed)
 
     def materialize_offline(
         self,

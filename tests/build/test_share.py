@@ -68,7 +68,8 @@ def test_what_depends_on_the_order_of_rows_is_shared_only_by_groups_that_read_th
     within = query("d", total("weight", window="2d"))
     outside = query("e", total("price", window="2d"))
 
-    assert asked_together(first, same, other, within, outside) == [(0, 1, 3), (2,), (4,)]
+    assert asked_together(first, same, other, within) == [(0, 1, 3), (2,)]
+    assert asked_together(first, same, other, within, outside) == [(0, 1), (2,), (3, 4)]
 
 
 def test_rows_that_replace_each_other_are_shared_only_by_groups_that_read_the_same_columns() -> None:

@@ -45,18 +45,23 @@ def shared(queries: Sequence[GroupQuery]) -> list[SharedQuery]:
     list of SharedQuery
         Each query given is a member of one; a feature's column has its name there.
     """
-    buckets: list[_Bucket] = []
-    ordered = [number for number, query in enumerate(queries) if depends_on_order(query)]
-    others = [number for number in range(len(queries)) if number not in set(ordered)]
-    for number in [*ordered, *others]:
-        fitting = (bucket for bucket in buckets if bucket.takes(queries[number]))
+    ordered: list[_Bucket] = []
+    others: list[_Bucket] = []
+    for place, query in enumerate(queries):
+        buckets = ordered if depends_on_order(query) else others
+        fitting = (bucket for bucket in buckets if bucket.takes(query))
         bucket = next(fitting, None)
         if bucket is None:
-            buckets.append(_Bucket([number], [queries[number]]))
+            buckets.append(_Bucket({place: query}))
         else:
-            bucket.places.append(number)
-            bucket.queries.append(queries[number])
-    merged = [SharedQuery(query=bucket.merged(), members=tuple(sorted(bucket.places))) for bucket in buckets]
+            bucket.members[place] = query
+    for bucket in others:  # whole, so that windows are not joined twice where they could be joined once
+        host = next((one for one in ordered if all(map(one.takes, bucket.members.values()))), None)
+        if host is None:
+            ordered.append(bucket)
+        else:
+            host.members |= bucket.members
+    merged = [SharedQuery(query=bucket.merged(), members=tuple(sorted(bucket.members))) for bucket in ordered]
     return sorted(merged, key=lambda one: one.members)
 
 
@@ -69,13 +74,16 @@ def depends_on_order(query: GroupQuery) -> bool:
 
 @dataclass(slots=True)
 class _Bucket:
-    """Queries that will be one; those that depend on order come first."""
+    """Queries that will be one, by their places; those that depend on order come first."""
 
-    places: list[int]
-    queries: list[GroupQuery]
+    members: dict[int, GroupQuery]
+
+    @property
+    def first(self) -> GroupQuery:
+        return next(iter(self.members.values()))
 
     def takes(self, query: GroupQuery) -> bool:
-        first = self.queries[0]
+        first = self.first
         if _rows_read(first) != _rows_read(query) or not self._names_differ(query):
             return False
         if depends_on_order(query):
@@ -84,18 +92,18 @@ class _Bucket:
 
     def _names_differ(self, query: GroupQuery) -> bool:
         """Two versions of one group have features of one name, and what is not asked for can break ties, too."""
-        taken = {feature.name for member in self.queries for feature in member.group.features}
+        taken = {feature.name for member in self.members.values() for feature in member.group.features}
         return taken.isdisjoint(feature.name for feature in query.group.features)
 
     def merged(self) -> GroupQuery:
-        first = self.queries[0]
-        features = tuple(feature for query in self.queries for feature in query.features)
+        first, queries = self.first, list(self.members.values())
+        features = tuple(feature for query in queries for feature in query.features)
         if depends_on_order(first):
-            read = (*first.group.features, *(part for query in self.queries[1:] for part in query.features))
+            read = (*first.group.features, *(part for query in queries[1:] for part in query.features))
         else:  # columns that nobody asked for are not read
             read = features
-        names = dict.fromkeys(query.group.name for query in self.queries)
-        dtypes = {name: dtype for query in self.queries for name, dtype in query.dtypes.items()}
+        names = dict.fromkeys(query.group.name for query in queries)
+        dtypes = {name: dtype for query in queries for name, dtype in query.dtypes.items()}
         group = replace(first.group, name=", ".join(names), features=read)
         return replace(first, group=group, features=features, dtypes=dtypes)
 

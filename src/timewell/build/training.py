@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version as installed
 from typing import Any, cast
 
+from timewell.build.explain import Explanation, explained
 from timewell.build.keep import KeyDigests, keep_manifest
 from timewell.build.manifest import Manifest, ManifestFeature
 from timewell.build.retrieval import GroupKey, Part, parts_of, values
@@ -20,6 +22,7 @@ from timewell.build.spine import Spine, read_spine
 from timewell.build.trainingset import TrainingSet
 from timewell.catalog.lookup import Catalog, Resolved, load_catalog, refuse_repeated, source_catalog
 from timewell.errors import UsageError
+from timewell.stores.offline import EngineSession
 from timewell.stores.project import Project
 from timewell.stores.query import INSTANT, AsOf
 
@@ -52,8 +55,43 @@ class TrainingRequest:
     deterministic: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """A request understood: what is asked of which session, and the columns that come out."""
+
+    request: TrainingRequest
+    catalog: Catalog
+    session: EngineSession
+    spine: Spine
+    digest: str
+    resolved: Sequence[Resolved]
+    columns: Sequence[str]
+    parts: dict[GroupKey, Part]
+
+
 def get_training_set(project: Project, request: TrainingRequest) -> TrainingSet:
     """Return the spine with one column per feature, each as it was at the row's instant; its manifest is kept."""
+    with _prepared(project, request) as asked:
+        digests = KeyDigests(project.secret)
+        with ThreadPoolExecutor(max_workers=1) as beside:  # the engine leaves Python free while it computes
+            kept = beside.submit(_add_keys, digests, asked.spine, list(asked.parts.values()))
+            found = values(asked.session, asked.spine, asked.parts)
+            kept.result()
+        manifest = _manifest(project, asked)
+    pairs = zip(asked.columns, asked.resolved, strict=True)
+    named = {column: found[item.group.key][item.feature.name] for column, item in pairs}
+    keep_manifest(project, manifest, digests)
+    return TrainingSet(spine=asked.spine, values=named, manifest=manifest)
+
+
+def explain_training_set(project: Project, request: TrainingRequest) -> Explanation:
+    """Return how :func:`get_training_set` would compute this; computes and writes nothing."""
+    with _prepared(project, request) as asked:
+        return explained(asked.session, asked.spine, asked.parts)
+
+
+@contextmanager
+def _prepared(project: Project, request: TrainingRequest) -> Iterator[_Prepared]:
     if request.as_of not in {"known", "happened"}:
         hint = "Write as_of='known' (rows count once they have arrived) or as_of='happened'."
         raise UsageError(problem=f"as_of is 'known' or 'happened', not {request.as_of!r}", hint=hint)
@@ -63,8 +101,7 @@ def get_training_set(project: Project, request: TrainingRequest) -> TrainingSet:
         request = replace(request, as_of=cast("AsOf", earlier.as_of), deterministic=earlier.deterministic)
     asked = earlier.references() if earlier else request.features
     resolved = catalog.resolve_all(asked, service=request.service)  # type: ignore[arg-type]  # a manifest was replaced
-    sources = source_catalog(project, catalog)
-    with project.engine.session(sources, project.engine_settings) as session:
+    with project.engine.session(source_catalog(project, catalog), project.engine_settings) as session:
         spine = read_spine(
             request.spine,
             event_time=request.event_time or (earlier.event_time if earlier else None),
@@ -79,18 +116,16 @@ def get_training_set(project: Project, request: TrainingRequest) -> TrainingSet:
         if earlier and earlier.spine_digest != digest:
             problem = "the spine is not the one the manifest was made with"
             raise UsageError(problem=problem, hint="Give the same rows in the same order and types.")
-        parts = parts_of(session, resolved, as_of=request.as_of, deterministic=request.deterministic)
-        digests = KeyDigests(project.secret)
-        with ThreadPoolExecutor(max_workers=1) as beside:  # the engine leaves Python free while it computes
-            kept = beside.submit(_add_keys, digests, spine, list(parts.values()))
-            found = values(session, spine, parts)
-            kept.result()
-        made_of = [_as_used(column, item, parts) for column, item in zip(columns, resolved, strict=True)]
-        manifest = _manifest(project, catalog, request, spine, digest, made_of)
-    named = {column: found[item.group.key][item.feature.name] for column, item in zip(columns, resolved, strict=True)}
-    training = TrainingSet(spine=spine, values=named, manifest=manifest)
-    keep_manifest(project, manifest, digests)
-    return training
+        yield _Prepared(
+            request=request,
+            catalog=catalog,
+            session=session,
+            spine=spine,
+            digest=digest,
+            resolved=resolved,
+            columns=columns,
+            parts=parts_of(session, resolved, as_of=request.as_of, deterministic=request.deterministic),
+        )
 
 
 def _add_keys(digests: KeyDigests, spine: Spine, parts: Sequence[Part]) -> None:
@@ -125,29 +160,22 @@ def _as_used(column: str, item: Resolved, parts: Mapping[GroupKey, Part]) -> Man
     )
 
 
-def _manifest(
-    project: Project,
-    catalog: Catalog,
-    request: TrainingRequest,
-    spine: Spine,
-    digest: str,
-    features: Sequence[ManifestFeature],
-) -> Manifest:
+def _manifest(project: Project, asked: _Prepared) -> Manifest:
+    features = [_as_used(column, item, asked.parts) for column, item in zip(asked.columns, asked.resolved, strict=True)]
     code = {"timewell": installed("timewell"), "engine": project.engine.name, "engine_version": project.engine.version}
-    groups = {(feature.group, feature.version) for feature in features}
-    keys = {name for key in groups for name in catalog.groups[key].compiled.entity.key_names}
+    keys = {name for part in asked.parts.values() for name in part.query.key_names}
     body = Manifest(
         id="",
         created_us=project.clock.now_us(),
-        as_of=request.as_of,
-        event_time=spine.event_time,
-        rows=spine.table.num_rows,
-        spine_digest=digest,
+        as_of=asked.request.as_of,
+        event_time=asked.spine.event_time,
+        rows=asked.spine.table.num_rows,
+        spine_digest=asked.digest,
         features=tuple(features),
-        epoch=catalog.epochs.epoch,
+        epoch=asked.catalog.epochs.epoch,
         code=code,
         keys=tuple(sorted(keys)),
-        deterministic=request.deterministic,
+        deterministic=asked.request.deterministic,
     )
     identity = hashlib.blake2b(json.dumps(body.content(), sort_keys=True).encode(), digest_size=8)
     return body.with_id(identity.hexdigest())

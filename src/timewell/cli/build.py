@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 import typer
 
@@ -130,13 +130,24 @@ def _instant(instant_us: int | None, otherwise: str | None) -> str | None:
     return otherwise if instant_us is None else format_instant(instant_us)
 
 
+class TrainingOptions(TypedDict):
+    """How a training set is made."""
+
+    service: str | None
+    event_time: str | None
+    as_of: Literal["known", "happened"]
+    deterministic: bool
+
+
 @verb
 def train(
     session: Session,
     spine: Annotated[
         str, typer.Argument(metavar="SPINE", help="A .parquet, .csv or .json file, or SQL over the sources.")
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE.parquet", help="Write the training set to this file.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.parquet", help="Write the training set to this file.")
+    ] = None,
     features: Annotated[
         list[str] | None,
         typer.Option("--features", metavar="A,B", help="Features to join: name, group:name or name@version."),
@@ -155,32 +166,44 @@ def train(
         bool, typer.Option("--deterministic", help="Add floats in one fixed order: equal bit for bit between runs.")
     ] = False,
     manifest: Annotated[bool, typer.Option("--manifest", help="Print the whole manifest.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show how it would be computed; compute and write nothing.")
+    ] = False,
 ) -> Answer:
     """Join features onto a spine, each as it was at the row's instant, and write a training set.
 
     Example: timewell train labels.parquet --features order_amount_7d,txn_count_7d --out train.parquet
     """
-    if out.is_dir() or out.suffix != ".parquet":
-        raise UsageError(problem=f"--out {out} is no name of a .parquet file.", hint="Write --out train.parquet.")
-    made = session.store.get_historical_features(
-        _spine(spine),
-        names_in(features),
-        service=service,
-        event_time=event_time,
-        as_of=as_of.value,
-        deterministic=deterministic,
-    )
-    made.to_parquet(out)
+    request: TrainingOptions = {
+        "service": service,
+        "event_time": event_time,
+        "as_of": as_of.value,
+        "deterministic": deterministic,
+    }
+    if explain:
+        plan = session.store.get_historical_features(_spine(spine), names_in(features), **request, explain=True)
+        return Answer(document=plan.to_dict(), show=lambda screen: screen.line(str(plan)))
+    target = _target(out)
+    made = session.store.get_historical_features(_spine(spine), names_in(features), **request)
+    made.to_parquet(target)
+    document = {"out": target.resolve(), **_training_document(made)}
+    document |= {"manifest": made.manifest.to_dict()} if manifest else {}
+    return Answer(document=document, show=lambda screen: _show_training(screen, target, made, manifest=manifest))
 
-    def show(screen: Screen) -> None:
-        screen.line(f"wrote {out}: {len(made):,} rows, manifest {made.manifest.id}")
-        rows = [(name, part.rows - part.nulls, f"{1 - part.null_rate:.1%}") for name, part in made.coverage.items()]
-        screen.table(("feature", "values", "coverage"), rows)
-        if manifest:
-            screen.line(str(made.manifest))
 
-    document = {"out": out.resolve(), **_training_document(made)}
-    return Answer(document=document | ({"manifest": made.manifest.to_dict()} if manifest else {}), show=show)
+def _target(out: Path | None) -> Path:
+    if out is None or out.is_dir() or out.suffix != ".parquet":
+        problem = "--out is missing." if out is None else f"--out {out} is no name of a .parquet file."
+        raise UsageError(problem=problem, hint="Write --out train.parquet.")
+    return out
+
+
+def _show_training(screen: Screen, out: Path, made: "TrainingSet", *, manifest: bool) -> None:
+    screen.line(f"wrote {out}: {len(made):,} rows, manifest {made.manifest.id}")
+    rows = [(name, part.rows - part.nulls, f"{1 - part.null_rate:.1%}") for name, part in made.coverage.items()]
+    screen.table(("feature", "values", "coverage"), rows)
+    if manifest:
+        screen.line(str(made.manifest))
 
 
 def _training_document(made: "TrainingSet") -> dict[str, object]:

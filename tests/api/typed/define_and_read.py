@@ -26,5 +26,7 @@ def train_and_serve(store: tw.FeatureStore) -> tuple[int, list[dict[str, object]
     store.register_group(group)
     store.materialize_offline("transactions", start=date(2026, 1, 1), end=date(2026, 1, 31))
     training: tw.TrainingSet = store.get_historical_features("spine.parquet", features=["txn_count_7d"])
+    plan = store.get_historical_features("spine.parquet", features=["txn_count_7d"], explain=True)
+    print(plan.rows, [query.features for query in plan.queries])
     answer: tw.OnlineFeatures = store.get_online_features(["txn_count_7d"], [{"user_id": 7}])
     return len(training), answer.to_dicts()
