@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 import pyarrow as pa
 
@@ -12,14 +12,23 @@ from timewell.define.source import Source
 from timewell.stores.plan import QueryPlan
 from timewell.stores.query import GroupQuery, SourceCatalog
 
+PlanMethod = Literal["auto", "join", "linear"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
-    """How much of the machine an engine may use."""
+    """How much of the machine an engine may use.
+
+    Attributes
+    ----------
+    method
+        One form for every entity in place of the planner's choice; tests hold the forms beside each other.
+    """
 
     memory_limit: str | None = None
     threads: int | None = None
     temp_directory: str | None = None
+    method: PlanMethod = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

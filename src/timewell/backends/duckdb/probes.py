@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from timewell.backends.duckdb.evaluate import build_instant
+from timewell.backends.duckdb.instants import build_instant
 from timewell.backends.duckdb.rows import RowShape, row_shape
 from timewell.stores.query import GroupQuery
 

@@ -17,6 +17,7 @@ import sqlglot
 from sqlglot import exp
 
 from timewell.backends.duckdb.sql import (
+    bounds,
     duck_type,
     identifier,
     instant_us,
@@ -41,7 +42,7 @@ FROM (
     SELECT *, {visible} AS vis
     FROM (
         SELECT {key_casts}, {event} AS ev, {arrival} AS ar, {sequence} AS seq, {keep} AS keep{unique}{value_casts}
-        FROM ({relation}) AS source_rows
+        FROM ({relation}) AS source_rows{within}
     )
 )
 WHERE {keys_known} AND ev IS NOT NULL AND vis IS NOT NULL
@@ -66,8 +67,12 @@ class RowShape:
     ----------
     sql
         Selects the rows in the module's shape, before the filter; ``keep`` is the filter's verdict.
-    order
-        ``ORDER BY`` list that puts an entity's rows in the order of DESIGN 2.2.
+    ranks
+        The columns by which an entity's rows are ordered (DESIGN 2.2).
+    late
+        A row may become visible after its event time.
+    superseding
+        A row may be replaced by a correction: ``sup`` takes a sort to know.
     settled
         A row that counts keeps counting: nothing supersedes it after it became visible.
     columns
@@ -75,9 +80,19 @@ class RowShape:
     """
 
     sql: str
-    order: str
+    ranks: tuple[str, ...]
+    late: bool
+    superseding: bool
     settled: bool
     columns: Mapping[str, str]
+
+    def oldest_first(self, table: str) -> str:
+        """Return the ``ORDER BY`` list that puts an entity's rows in their order."""
+        return ", ".join(f"{table}.{rank} NULLS FIRST" for rank in self.ranks)
+
+    def newest_first(self, table: str) -> str:
+        """Return the reverse of :meth:`oldest_first`."""
+        return ", ".join(f"{table}.{rank} DESC NULLS LAST" for rank in self.ranks)
 
 
 def value_column(name: str) -> str:
@@ -86,9 +101,19 @@ def value_column(name: str) -> str:
 
 
 def row_shape(
-    query: GroupQuery, relation: str, duck_columns: Mapping[str, str], assume_timezone: str | None
+    query: GroupQuery,
+    relation: str,
+    duck_columns: Mapping[str, str],
+    assume_timezone: str | None,
+    within: tuple[int | None, int] | None = None,
 ) -> RowShape:
     """Put together the rows of a query's source.
+
+    Parameters
+    ----------
+    within
+        Rows with an event time up to and at the first instant, or after the second, cannot count: those that the
+        column's own type gives away are left out of the scan (whole row groups of Parquet are then not read).
 
     Raises
     ------
@@ -123,11 +148,30 @@ def row_shape(
         values="".join(f", {value_column(name)}" for name in read),
         relation=nan_shielded(relation, _floats(filter_columns(group.filter, group.name), duck_columns)),
         keys_known=" AND ".join(f"{key} IS NOT NULL" for key in keys),
+        within=_within(source, duck_columns, within),
     )
     late = source.arrival_time is not None and query.as_of == "known"
-    settled = not source.unique_on and not (late and source.kind == "snapshots")
-    types = {name: our_type(duck_columns[name]) for name in read}
-    return RowShape(sql=sql, order=f"ev, ar NULLS FIRST, seq NULLS FIRST{content}", settled=settled, columns=types)
+    return RowShape(
+        sql=sql,
+        ranks=("ev", "ar", "seq", *(value_column(name) for name in read)),
+        late=late,
+        superseding=superseding,
+        settled=not source.unique_on and not (late and source.kind == "snapshots"),
+        columns={name: our_type(duck_columns[name]) for name in read},
+    )
+
+
+def _within(source: Source, duck_columns: Mapping[str, str], within: tuple[int | None, int] | None) -> str:
+    """Return a condition on the event time's own column that a scan can skip row groups by."""
+    if within is None or source.unique_on:  # a correction may have moved the event time
+        return ""
+    column = source.event_time
+    return "".join(
+        f"\n{word} {condition}"
+        for word, condition in zip(
+            ("        WHERE", "AND"), bounds(identifier(column), duck_columns[column], *within), strict=False
+        )
+    )
 
 
 def columns_read(query: GroupQuery, duck_columns: Mapping[str, str]) -> list[str]:

@@ -54,6 +54,8 @@ _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 # A time of day followed by an offset: '2026-01-01' alone must not read as an offset of -01.
 OFFSET = r":\d\d(\.\d+)?\s*(Z|[+-]\d\d(:?\d\d)?)$"
 DATE = r"\s*\d{4}-\d{2}-\d{2}\s*"
+_MICROSECOND, _TWO_DAYS = 1, 172_800_000_000
+_FAR = 2**53  # beyond the year 2255 a bound would be close to the ends of what the narrower time types hold
 # Digits below a microsecond, which DuckDB cuts off.
 FINER = r"\.\d{6}\d*[1-9]"
 
@@ -161,6 +163,24 @@ def instant_us(column: str, duck: str, *, zone: str | None, date_means: str | No
     if duck.startswith("TIMESTAMPTZ") or duck == "TIMESTAMP WITH TIME ZONE":
         return f"epoch_us({column})"
     return f"epoch_us(CAST({column} AS TIMESTAMP){at_zone})"
+
+
+def bounds(column: str, duck: str, after_us: int | None, until_us: int) -> list[str]:
+    """Return conditions on a time column that every row in ``(after_us, until_us]`` fulfills; others may too.
+
+    They compare the column itself, so that a scan can skip by its statistics. A local time or a date may lie more than
+    a day from its instant.
+    """
+    zoned = duck.startswith("TIMESTAMPTZ") or duck == "TIMESTAMP WITH TIME ZONE"
+    if not zoned and duck != "DATE" and not duck.startswith("TIMESTAMP"):
+        return []
+    margin = _MICROSECOND if zoned else _TWO_DAYS
+    found = []
+    for sign, instant, moved in ((">=", after_us, -margin), ("<=", until_us, margin)):
+        if instant is not None and abs(instant) < _FAR:
+            at = f"make_timestamptz({instant + moved})" if zoned else f"make_timestamp({instant + moved})"
+            found.append(f"{column} {sign} {at}")
+    return found
 
 
 def _text_us(column: str, at_zone: str | None, shift: str) -> str:
