@@ -1,0 +1,363 @@
+"""Prove for every joined value of a training frame that the rows behind it were visible at the row's instant.
+
+Rule: what could not be checked is said. Nothing passes because nobody looked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from timewell.build.fold import Cells, cells_of, is_nan, same
+from timewell.build.leakage_report import FeatureProof, LeakageReport, Violation
+from timewell.build.manifest import Manifest, ManifestFeature
+from timewell.build.offender import Offender, WrongCell, find_offender
+from timewell.build.spine import Spine, read_spine
+from timewell.build.trainingset import TrainingSet
+from timewell.build.witness import EntityRows, Evidence, Key, Witnesses
+from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, source_catalog
+from timewell.catalog.prepare import check_schema
+from timewell.define.dtypes import is_float
+from timewell.errors import TimewellError, UsageError
+from timewell.stores.arrow import to_arrow_type
+from timewell.stores.offline import EngineSession
+from timewell.stores.project import Project
+from timewell.stores.query import INSTANT, AsOf, GroupQuery
+from timewell.types import to_datetime
+
+SAMPLE_ROWS = 10_000
+_EXPLAINED = 1_000  # violations of a feature for which the source row is looked up
+_INDEX = "__index_level_"
+_METADATA = b"timewell.manifest"
+_GIVE_MANIFEST = "Give the training set itself, or manifest= the training set, ts.manifest, its dict, or its id."
+
+Places = npt.NDArray[np.int64]
+
+
+def audit_leakage(
+    project: Project, training_set: object, *, manifest: object = None, sample: int | None = SAMPLE_ROWS, seed: int = 0
+) -> LeakageReport:
+    """Recompute a training frame's values from the source rows that were visible at each row's instant.
+
+    Parameters
+    ----------
+    project
+        The project whose sources the frame was made from.
+    training_set
+        A training set, or a frame or Parquet file that was one, whatever was done to it since.
+    manifest
+        What the frame was made of: a training set, its manifest, the manifest's dict or id. A training set and a file
+        that it wrote carry it.
+    sample
+        At most so many rows are recomputed, drawn evenly; ``None`` for all. In a longer frame, every row is compared
+        with the engine's present answer, and rows that differ are recomputed as well.
+    seed
+        Draws the sample.
+
+    Returns
+    -------
+    LeakageReport
+        ``ok`` only if all that was asked could be proven.
+
+    Raises
+    ------
+    UsageError
+        No manifest is known, or the frame lacks the spine's keys or time.
+    """
+    if sample is not None and sample < 1:
+        raise UsageError(problem=f"sample is a number of rows, not {sample!r}", hint="Give sample=None for all rows.")
+    catalog = load_catalog(project)
+    made_of = _manifest(project, training_set, manifest)
+    frame = training_set.to_arrow() if isinstance(training_set, TrainingSet) else training_set
+    with project.engine.session(source_catalog(project, catalog), project.engine_settings) as session:
+        spine = read_spine(
+            frame,
+            event_time=made_of.event_time,
+            session=session,
+            root=project.root,
+            assume_timezone=project.config.assume_timezone,
+        )
+        audit = _Audit(session, spine, made_of, nan_is_null=type(frame).__module__.startswith("pandas"))
+        parts = _parts(audit, catalog)
+        rows, screened = _rows_to_check(audit, parts, sample, seed)
+        for part in parts:
+            _check_part(audit, part, rows)
+    return _report(audit, parts, rows, screened)
+
+
+# --- what is audited -------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Audit:
+    """One run: the frame, what it was made of, and what nothing can be proven about."""
+
+    session: EngineSession
+    spine: Spine
+    manifest: Manifest
+    nan_is_null: bool  # pandas writes a missing float as NaN
+    unproven: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Column:
+    """One feature's column in the frame and what was found out about it."""
+
+    of: ManifestFeature
+    found: Cells
+    checked: int = 0
+    proven: int = 0
+    violations: list[Violation] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return _name(self.of)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The columns of one version of a group that can be checked."""
+
+    group: RegisteredGroup
+    columns: Sequence[_Column]
+    changed: str | None
+
+    def query(self, as_of: str) -> GroupQuery:
+        names = {column.of.name: None for column in self.columns}
+        features = [self.group.compiled.feature(name) for name in names]
+        return self.group.query(features, as_of=cast("AsOf", as_of))
+
+
+def _name(feature: ManifestFeature) -> str:
+    return feature.column or feature.name
+
+
+def _manifest(project: Project, training_set: object, given: object) -> Manifest:
+    if given is None:
+        given = training_set if isinstance(training_set, TrainingSet) else _noted(project, training_set)
+    if isinstance(given, TrainingSet):
+        return given.manifest
+    if isinstance(given, Manifest):
+        return given
+    if isinstance(given, str):
+        for record in project.registry.manifests():
+            if record.id == given:
+                return Manifest.read(record.body)
+        raise UsageError(problem=f"no training set of this project has the manifest {given!r}", hint=_GIVE_MANIFEST)
+    if isinstance(given, Mapping):
+        return Manifest.read(given)
+    raise UsageError(problem="nothing says what this frame was made of", hint=_GIVE_MANIFEST)
+
+
+def _noted(project: Project, frame: object) -> str | None:
+    """Return the manifest id in a table's or a Parquet file's metadata."""
+    metadata = frame.schema.metadata if isinstance(frame, pa.Table) else None
+    if isinstance(frame, (str, Path)) and (path := project.root / frame).suffix == ".parquet" and path.is_file():
+        metadata = pq.read_schema(path).metadata
+    note: bytes | None = (metadata or {}).get(_METADATA)
+    return None if note is None else note.decode()
+
+
+def _parts(audit: _Audit, catalog: Catalog) -> list[_Part]:
+    """Return what can be checked, by group; note about the other features why they cannot."""
+    parts = []
+    for key in dict.fromkeys((feature.group, feature.version) for feature in audit.manifest.features):
+        features = [feature for feature in audit.manifest.features if (feature.group, feature.version) == key]
+        group = catalog.groups.get(key)
+        why = _cannot_check(audit.session, group, features[0])
+        columns = []
+        for feature in features:
+            if why is None and _name(feature) in audit.spine.table.column_names:
+                columns.append(_Column(feature, _cells(audit.spine.table[_name(feature)], feature.dtype)))
+            else:
+                audit.unproven[_name(feature)] = why or "the frame has no such column"
+        if group is not None and columns:
+            parts.append(_Part(group, columns, _changed(audit.session, group, features[0])))
+    return parts
+
+
+def _cannot_check(session: EngineSession, group: RegisteredGroup | None, feature: ManifestFeature) -> str | None:
+    if group is None:
+        return f"{feature.group}@{feature.version} is not registered here"
+    if group.compiled.content_hash != feature.content_hash:
+        return f"{group.compiled.ref} has another meaning here than when the training set was made"
+    try:
+        check_schema(group, session)
+    except TimewellError as problem:
+        return str(problem).rstrip(".")
+    return None
+
+
+def _changed(session: EngineSession, group: RegisteredGroup, feature: ManifestFeature) -> str | None:
+    if session.fingerprint(group.compiled.source) == feature.source_fingerprint:
+        return None
+    return f"source {feature.source!r} has changed since the training set was made"
+
+
+def _cells(column: pa.ChunkedArray, dtype: str) -> Cells:
+    """Return a feature's column, in the feature's type where it fits (pandas makes floats of integers with nulls)."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    try:
+        return cells_of(column.cast(to_arrow_type(dtype)))
+    except pa.ArrowException:
+        return cells_of(column)
+
+
+# --- which rows ------------------------------------------------------------------------------------------------------
+
+
+def _rows_to_check(audit: _Audit, parts: Sequence[_Part], sample: int | None, seed: int) -> tuple[Places, int]:
+    """Return the rows to recompute, in order, and how many were screened to find them."""
+    count = audit.spine.table.num_rows
+    if sample is None or count <= sample:
+        return np.arange(count, dtype=np.int64), 0
+    drawn = np.random.default_rng(seed).choice(count, size=sample, replace=False)
+    suspects = [_differing(audit, part) for part in parts]
+    differing = np.unique(np.concatenate([np.array([], np.int64), *suspects]))[:sample]
+    return np.union1d(drawn, differing), count
+
+
+def _differing(audit: _Audit, part: _Part) -> Places:
+    """Return the rows in which the frame is not what the engine says now: a hint where to look, no proof."""
+    query = part.query(audit.manifest.as_of)
+    answer = audit.session.evaluate(query, audit.spine.probes(query))
+    found = [~_alike(cells_of(answer[column.of.name]), column.found) for column in part.columns]
+    return np.flatnonzero(np.logical_or.reduce(found)).astype(np.int64)
+
+
+def _alike(ours: Cells, theirs: Cells) -> npt.NDArray[np.bool_]:
+    null = ~ours.valid & ~theirs.valid
+    if object in {ours.values.dtype, theirs.values.dtype}:
+        pairs = zip(ours.values, theirs.values, strict=True)
+        equal = np.array([one == other for one, other in pairs], np.bool_)
+    else:
+        with np.errstate(all="ignore"):
+            equal = np.isclose(ours.values, theirs.values, rtol=1e-9, atol=0.0, equal_nan=True)
+    return null | (equal & ours.valid & theirs.valid)
+
+
+# --- the proof -------------------------------------------------------------------------------------------------------
+
+
+def _check_part(audit: _Audit, part: _Part, rows: Places) -> None:
+    """Recompute a group's features for some rows and note what differs."""
+    query = part.query(audit.manifest.as_of)
+    probes = audit.spine.probes(query).take(rows)
+    names = list(query.key_names)
+    table = audit.session.witnesses(query, probes.select(names).group_by(names).aggregate([]))
+    known = Witnesses(query, table, query.as_of)
+    judge = _Judge(known, Witnesses(query, table, "happened"), nan_is_null=audit.nan_is_null, changed=part.changed)
+    instants = probes[INSTANT].to_pylist()
+    by_key: dict[Key, list[int]] = {}
+    for number, key in enumerate(zip(*(probes[name].to_pylist() for name in names), strict=True)):
+        by_key.setdefault(key, []).append(number)
+    for key, numbers in by_key.items():
+        entity = known.of(key)
+        for number in numbers:
+            for column in part.columns:
+                judge.check(column, entity, _Probe(int(rows[number]), key, instants[number]))
+    for column in part.columns:
+        if part.changed is not None:
+            agree = f"{column.proven:,} of {column.checked:,} cells agree with it as it is now"
+            audit.unproven[column.name] = f"{part.changed}; {agree}"
+            column.violations.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    row: int
+    key: Key
+    t: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    known: Witnesses
+    happened: Witnesses
+    nan_is_null: bool
+    changed: str | None
+
+    def check(self, column: _Column, entity: EntityRows, probe: _Probe) -> None:
+        """Compare one cell with what its visible rows give."""
+        feature, dtype = self.known.query.group.feature(column.of.name), column.of.dtype
+        found = column.found.one(probe.row)
+        expected = self.known.value(feature, entity, probe.t)
+        column.checked += 1
+        if self._holds(found, expected, dtype):
+            column.proven += 1
+            return
+        offender = Offender(reason="unexplained")
+        if self.changed is None and len(column.violations) < _EXPLAINED:
+            holds = partial(self._holds, found, dtype=dtype)
+            cell = WrongCell(feature, probe.key, probe.t, self.known, self.happened, holds)
+            offender = find_offender(cell)
+        column.violations.append(
+            Violation(
+                row=probe.row,
+                key=dict(zip(self.known.query.key_names, probe.key, strict=True)),
+                instant_us=probe.t,
+                feature=column.name,
+                value=_shown(found, dtype),
+                expected=_shown(expected.value, dtype),
+                reason=offender.reason,
+                source=column.of.source,
+                event_us=offender.event_us,
+                arrival_us=offender.arrival_us,
+            )
+        )
+
+    def _holds(self, found: object, evidence: Evidence, dtype: str) -> bool:
+        expected = evidence.value
+        if found is None and is_nan(expected):
+            return self.nan_is_null
+        if isinstance(found, float) and isinstance(expected, (int, Decimal)) and not is_float(dtype):
+            return float(expected) == found  # a frame whose integers or decimals became floats on the way
+        return same(expected, found, evidence.scale)
+
+
+def _shown(value: object, dtype: str) -> object:
+    if isinstance(value, list):
+        return [_shown(part, dtype) for part in value]
+    return to_datetime(value) if "timestamp" in dtype and isinstance(value, int) else value
+
+
+def _report(audit: _Audit, parts: Sequence[_Part], rows: Places, screened: int) -> LeakageReport:
+    columns = {column.name: column for part in parts for column in part.columns}
+    names = audit.spine.table.column_names
+    features = set(audit.manifest.columns())
+    violations = sorted((v for column in columns.values() for v in column.violations), key=lambda v: v.row)
+    return LeakageReport(
+        manifest=audit.manifest.id,
+        as_of=audit.manifest.as_of,
+        rows=audit.spine.table.num_rows,
+        rows_checked=len(rows),
+        rows_screened=screened,
+        features=tuple(
+            _proof(feature, columns.get(_name(feature)), audit.unproven.get(_name(feature)))
+            for feature in audit.manifest.features
+        ),
+        violations=tuple(violations),
+        not_features=tuple(name for name in names if name not in features and not name.startswith(_INDEX)),
+    )
+
+
+def _proof(feature: ManifestFeature, column: _Column | None, unproven: str | None) -> FeatureProof:
+    side = "strictly before" if feature.closed == "left" else "up to and at"
+    return FeatureProof(
+        feature=_name(feature),
+        reference=feature.reference,
+        rule=f"rows {side} the instant",
+        checked=column.checked if column else 0,
+        proven=column.proven if column else 0,
+        unproven=unproven,
+    )
