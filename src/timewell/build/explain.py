@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
-from timewell.build.retrieval import GroupKey, Part, shared_queries
+from timewell.build.retrieval import GroupKey, Part, asks
 from timewell.build.spine import Spine
 from timewell.stores.offline import EngineSession
 from timewell.stores.plan import QueryPlan
@@ -22,10 +23,13 @@ class Explanation:
         Rows of the spine.
     queries
         Groups that read the same rows share one; ``group`` then names them all.
+    from_tables
+        Group (``name@version``) to how many rows' values are read from its offline table instead.
     """
 
     rows: int
     queries: tuple[QueryPlan, ...]
+    from_tables: Mapping[str, int]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
@@ -33,7 +37,8 @@ class Explanation:
 
     def __str__(self) -> str:
         asked = f"{len(self.queries)} {'query' if len(self.queries) == 1 else 'queries'}"
-        return "\n".join([f"{self.rows:,} rows, {asked}", *map(str, self.queries)])
+        read = [f"{group}: {rows:,} rows from its offline table" for group, rows in self.from_tables.items()]
+        return "\n".join([f"{self.rows:,} rows, {asked}", *read, *map(str, self.queries)])
 
     def _repr_html_(self) -> str:
         cells = []
@@ -45,12 +50,17 @@ class Explanation:
             named = (plan.group, plan.source, ", ".join(plan.features), plan.scan)
             cells.append("".join(f"<td>{escape(text)}</td>" for text in named) + f"<td>{steps}</td>")
         head = "".join(f"<th>{name}</th>" for name in ("groups", "source", "features", "reads", "steps"))
-        rows = "".join(f"<tr>{row}</tr>" for row in cells)
-        return f"<table><caption>{self.rows:,} rows, not computed</caption><tr>{head}</tr>{rows}</table>"
+        for group, rows in self.from_tables.items():
+            cells.append(f"<td>{escape(group)}</td><td colspan=4>{rows:,} rows from its offline table</td>")
+        body = "".join(f"<tr>{row}</tr>" for row in cells)
+        return f"<table><caption>{self.rows:,} rows, not computed</caption><tr>{head}</tr>{body}</table>"
 
 
 def explained(session: EngineSession, spine: Spine, parts: dict[GroupKey, Part]) -> Explanation:
     """Ask the engine for its plans, and for nothing else."""
-    queries = shared_queries(spine, parts)
-    plans = tuple(session.plan(one.query, probes) for one, probes in queries)
-    return Explanation(rows=spine.table.num_rows, queries=plans)
+    queries, covered = asks(spine, parts)
+    return Explanation(
+        rows=spine.table.num_rows,
+        queries=tuple(session.plan(ask.query, ask.probes) for ask in queries),
+        from_tables={parts[key].group.compiled.ref: int(mask.sum()) for key, mask in covered.items()},
+    )

@@ -12,7 +12,15 @@ from timewell.types import format_instant
 
 
 class ManifestFeature(msgspec.Struct, frozen=True, kw_only=True):
-    """One feature as it was used; ``column`` is its name in the frame."""
+    """One feature as it was used.
+
+    Attributes
+    ----------
+    computed_from
+        ``sources``, ``tables`` or ``tables and sources``: where its values were read. It changes no value.
+    column
+        Its name in the frame.
+    """
 
     name: str
     group: str
@@ -37,7 +45,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     id
-        Digest of everything below except the time: equal inputs give an equal id.
+        Digest of everything below except the time and where values were read: equal inputs give an equal id.
     as_of
         ``known`` or ``happened``.
     spine_digest
@@ -85,6 +93,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         plain = self.to_dict()
         for name in ("id", "created_us", "epoch"):
             plain.pop(name)
+        for feature in plain["features"]:
+            feature["computed_from"] = "sources"  # the values are the same wherever they were read
         return plain
 
     def with_id(self, identity: str) -> Manifest:

@@ -17,7 +17,7 @@ from typing import Any, cast
 from timewell.build.explain import Explanation, explained
 from timewell.build.keep import KeyDigests, keep_manifest
 from timewell.build.manifest import Manifest, ManifestFeature
-from timewell.build.retrieval import GroupKey, Part, parts_of, values
+from timewell.build.retrieval import GroupKey, Part, parts_of, retrieve
 from timewell.build.spine import Spine, read_spine
 from timewell.build.trainingset import TrainingSet
 from timewell.catalog.lookup import Catalog, Resolved, load_catalog, refuse_repeated, source_catalog
@@ -68,6 +68,12 @@ class _Prepared:
     columns: Sequence[str]
     parts: dict[GroupKey, Part]
 
+    @property
+    def rows(self) -> int:
+        """Rows of the spine."""
+        rows: int = self.spine.table.num_rows
+        return rows
+
 
 def get_training_set(project: Project, request: TrainingRequest) -> TrainingSet:
     """Return the spine with one column per feature, each as it was at the row's instant; its manifest is kept."""
@@ -75,11 +81,11 @@ def get_training_set(project: Project, request: TrainingRequest) -> TrainingSet:
         digests = KeyDigests(project.secret)
         with ThreadPoolExecutor(max_workers=1) as beside:  # the engine leaves Python free while it computes
             kept = beside.submit(_add_keys, digests, asked.spine, list(asked.parts.values()))
-            found = values(asked.session, asked.spine, asked.parts)
+            found = retrieve(asked.session, asked.spine, asked.parts)
             kept.result()
-        manifest = _manifest(project, asked)
+        manifest = _manifest(project, asked, found.from_tables)
     pairs = zip(asked.columns, asked.resolved, strict=True)
-    named = {column: found[item.group.key][item.feature.name] for column, item in pairs}
+    named = {column: found.columns[item.group.key][item.feature.name] for column, item in pairs}
     keep_manifest(project, manifest, digests)
     return TrainingSet(spine=asked.spine, values=named, manifest=manifest)
 
@@ -124,7 +130,7 @@ def _prepared(project: Project, request: TrainingRequest) -> Iterator[_Prepared]
             digest=digest,
             resolved=resolved,
             columns=columns,
-            parts=parts_of(session, resolved, as_of=request.as_of, deterministic=request.deterministic),
+            parts=parts_of(project, session, resolved, as_of=request.as_of, deterministic=request.deterministic),
         )
 
 
@@ -145,7 +151,7 @@ def _earlier(features: object) -> Manifest | None:
     return Manifest.read(features) if isinstance(features, Mapping) else None
 
 
-def _as_used(column: str, item: Resolved, parts: Mapping[GroupKey, Part]) -> ManifestFeature:
+def _as_used(column: str, item: Resolved, part: Part, computed_from: str) -> ManifestFeature:
     return ManifestFeature(
         name=item.feature.name,
         group=item.group.compiled.name,
@@ -153,15 +159,19 @@ def _as_used(column: str, item: Resolved, parts: Mapping[GroupKey, Part]) -> Man
         content_hash=item.group.compiled.content_hash,
         dtype=item.group.dtypes[item.feature.name],
         source=item.group.compiled.source.name,
-        source_fingerprint=parts[item.group.key].fingerprint,
+        source_fingerprint=part.fingerprint,
         closed=item.group.compiled.source.closed_side,
-        computed_from="sources",
+        computed_from=computed_from,
         column=column,
     )
 
 
-def _manifest(project: Project, asked: _Prepared) -> Manifest:
-    features = [_as_used(column, item, asked.parts) for column, item in zip(asked.columns, asked.resolved, strict=True)]
+def _manifest(project: Project, asked: _Prepared, from_tables: Mapping[GroupKey, int]) -> Manifest:
+    features = []
+    for column, item in zip(asked.columns, asked.resolved, strict=True):
+        read = from_tables.get(item.group.key, 0)
+        origin = "sources" if not read else "tables" if read == asked.rows else "tables and sources"
+        features.append(_as_used(column, item, asked.parts[item.group.key], origin))
     code = {"timewell": installed("timewell"), "engine": project.engine.name, "engine_version": project.engine.version}
     keys = {name for part in asked.parts.values() for name in part.query.key_names}
     body = Manifest(
@@ -169,7 +179,7 @@ def _manifest(project: Project, asked: _Prepared) -> Manifest:
         created_us=project.clock.now_us(),
         as_of=asked.request.as_of,
         event_time=asked.spine.event_time,
-        rows=asked.spine.table.num_rows,
+        rows=asked.rows,
         spine_digest=asked.digest,
         features=tuple(features),
         epoch=asked.catalog.epochs.epoch,

@@ -39,7 +39,7 @@ class RowLayout:
             types=[group.dtypes[feature.name] for feature in features],
             latest=[place for place, feature in enumerate(features) if feature.is_latest],
         )
-        empties = tuple(_typed(feature.empty, group.dtypes[feature.name]) for feature in features)
+        empties = tuple(typed_value(feature.empty, group.dtypes[feature.name]) for feature in features)
         return cls(group=group, features=features, codec=codec, encode_key=entity_key_encoder(group), empties=empties)
 
     def pack(self, rows: pa.Table) -> Iterator[tuple[bytes, bytes]]:
@@ -55,12 +55,12 @@ def entity_key_encoder(group: RegisteredGroup) -> KeyEncoder:
     return key_encoder(group.key_types, group.compiled.entity.key_names)
 
 
-def _typed(value: object, dtype: str) -> object:
+def typed_value(value: object, dtype: str) -> object:
     """Return an ``empty`` value in the feature's own type, as offline has it (0 becomes 0.0 in a float feature)."""
     if value is None:
         return None
     if isinstance(value, (list, tuple)):
-        return [_typed(part, element_of(dtype) or dtype) for part in value]
+        return [typed_value(part, element_of(dtype) or dtype) for part in value]
     if is_float(dtype):
         return float(str(value))
     if decimal := decimal_parts(dtype):
