@@ -71,10 +71,10 @@ class Column:
         """Digits of the squares of the finite values as floats."""
         return digits_of_squares(self._finite) or self._nothing
 
-    @cached_property
+    @property
     def float_digits(self) -> Digits:
         """Digits of the finite values as floats."""
-        return digits_of_floats(self._finite) or self._nothing
+        return self.digits if is_float(self.dtype) else digits_of_floats(self._finite) or self._nothing
 
     @cached_property
     def scale(self) -> int:

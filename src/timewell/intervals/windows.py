@@ -13,9 +13,7 @@ from timewell.define.dtypes import decimal_parts, is_float, is_integer
 from timewell.errors import ValueOverflow
 from timewell.intervals import exact
 from timewell.intervals.columns import Column, decimals
-from timewell.intervals.cover import I64, Bools, Cover, distinct, greatest, newest, total
-
-_LEAST = np.iinfo(np.int64).min
+from timewell.intervals.cover import I64, Cover, Numbers, distinct, greatest, newest, total
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,19 +26,24 @@ class Windows:
         Window length in microseconds to the rows that count.
     columns
         Source column to its values.
+    rows
+        How many rows there are.
     """
 
     covers: Mapping[int, Cover]
     columns: Mapping[str, Column]
-    _filled: dict[tuple[str | None, int], Cover] = field(default_factory=dict)
+    rows: int
     _counts: dict[tuple[str | None, int], I64] = field(default_factory=dict)
     _sums: dict[tuple[str, str, int], exact.Digits] = field(default_factory=dict)
+    _greatest: dict[tuple[str, str], dict[int, Numbers]] = field(default_factory=dict)
 
     def count(self, feature: CompiledFeature) -> I64:
         """Return how many inputs the feature has for each probe."""
         key = (feature.column, feature.window_us or 0)
         if key not in self._counts:
-            self._counts[key] = total(self._cover(feature))
+            valid = self.columns[feature.column].valid if feature.column else None
+            ones = np.ones(self.rows, np.int64) if valid is None else valid.astype(np.int64)
+            self._counts[key] = total(self._cover(feature), ones)
         return self._counts[key]
 
     def value(self, feature: CompiledFeature) -> pa.Array:
@@ -54,26 +57,22 @@ class Windows:
         if feature.type == "count" or feature.column is None:
             return pa.array(self.count(feature))
         column = self.columns[feature.column]
-        empty = self.count(feature) == 0
         if feature.type == "count_distinct":
-            return pa.array(distinct(self._cover(feature), column.codes))
-        if feature.type in {"first", "last"}:
-            return column.take(np.where(empty, -1, self._end(feature)))
+            return pa.array(distinct(self._cover(feature), column.codes, column.valid))
         if feature.type == "last_n":
             return self._lists(feature, column)
-        if feature.type in {"min", "max"}:
-            return self._extreme(feature, column, empty)
-        if feature.type == "sum":
-            return self._sum(feature, column, empty)
-        return self._average(feature, column) if feature.type == "mean" else self._spread(feature, column)
+        makers: dict[str, Callable[[CompiledFeature, Column], pa.Array]] = {
+            "first": self._end,
+            "last": self._end,
+            "min": self._extreme,
+            "max": self._extreme,
+            "sum": self._sum,
+            "mean": self._mean,
+        }
+        return makers.get(feature.type, self._spread)(feature, column)
 
     def _cover(self, feature: CompiledFeature) -> Cover:
-        key = (feature.column, feature.window_us or 0)
-        if key not in self._filled:
-            cover = self.covers[key[1]]
-            valid = self.columns[feature.column].valid if feature.column else None
-            self._filled[key] = cover if valid is None else cover.where(valid)
-        return self._filled[key]
+        return self.covers[feature.window_us or 0]
 
     def _totals(self, feature: CompiledFeature, what: str, digits: Callable[[], exact.Digits]) -> exact.Digits:
         key = (what, feature.column or "", feature.window_us or 0)
@@ -82,34 +81,50 @@ class Windows:
             self._sums[key] = {place: total(cover, digit) for place, digit in digits().items()}
         return self._sums[key]
 
-    def _end(self, feature: CompiledFeature) -> I64:
-        """Return the number of the newest row, or for ``first`` of the oldest."""
-        cover = self._cover(feature)
-        rows = np.arange(int(cover.rows.max(initial=-1)) + 1)
+    def _greatest_of(
+        self, feature: CompiledFeature, column: Column, what: str, values: Callable[[], Numbers]
+    ) -> Numbers:
+        """Return the greatest value for each probe; one pass answers all windows."""
+        key = (what, feature.column or "")
+        if key not in self._greatest:
+            filled = values()
+            if column.valid is not None:
+                least = -np.inf if filled.dtype.kind == "f" else np.iinfo(np.int64).min
+                filled = np.where(column.valid, filled, np.asarray(least, filled.dtype))
+            found = greatest(list(self.covers.values()), filled)
+            self._greatest[key] = dict(zip(self.covers, found, strict=True))
+        return self._greatest[key][feature.window_us or 0]
+
+    def _end(self, feature: CompiledFeature, column: Column) -> pa.Array:
+        """Return the value of the newest or the oldest row."""
+        numbers = np.arange(self.rows)
         if feature.type == "last":
-            return greatest(cover, rows, -1).astype(np.int64)
-        return ~greatest(cover, ~rows, _LEAST).astype(np.int64)
+            row = self._greatest_of(feature, column, "last", lambda: numbers)
+        else:
+            row = ~self._greatest_of(feature, column, "first", lambda: ~numbers).astype(np.int64)
+        return column.take(np.where(self.count(feature) == 0, -1, row).astype(np.int64))
 
     def _lists(self, feature: CompiledFeature, column: Column) -> pa.Array:
-        found = newest(self._cover(feature), feature.n or 1)
+        found = newest(self._cover(feature), column.valid, feature.n or 1)
         there = found >= 0
         offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
         lists = pa.LargeListArray.from_arrays(pa.array(offsets), column.take(found[there]))
         return lists.cast(pa.list_(lists.type.value_type))
 
-    def _extreme(self, feature: CompiledFeature, column: Column, empty: Bools) -> pa.Array:
-        cover, least = self._cover(feature), feature.type == "min"
+    def _extreme(self, feature: CompiledFeature, column: Column) -> pa.Array:
+        least, empty = feature.type == "min", self.count(feature) == 0
         if is_float(column.dtype):
             sign = -1.0 if least else 1.0
-            with np.errstate(invalid="ignore"):
-                found = sign * greatest(cover, sign * column.floats, -np.inf).astype(np.float64)
-            return pa.array(found, mask=empty)
-        codes = column.codes
-        code = ~greatest(cover, ~codes, _LEAST).astype(np.int64) if least else greatest(cover, codes, -1)
+            found = self._greatest_of(feature, column, feature.type, lambda: sign * column.floats)
+            return pa.array(sign * found, mask=empty)
+        if least:
+            code = ~self._greatest_of(feature, column, "min", lambda: ~column.codes).astype(np.int64)
+        else:
+            code = self._greatest_of(feature, column, "max", lambda: column.codes).astype(np.int64)
         return column.ordered.take(pa.array(np.where(empty, 0, code), mask=empty))
 
-    def _sum(self, feature: CompiledFeature, column: Column, empty: Bools) -> pa.Array:
-        sums = self._totals(feature, "sum", lambda: column.digits)
+    def _sum(self, feature: CompiledFeature, column: Column) -> pa.Array:
+        sums, empty = self._totals(feature, "sum", lambda: column.digits), self.count(feature) == 0
         if is_float(column.dtype):
             return pa.array(self._with_nonfinite(feature, column, exact.rounded(sums)), mask=empty)
         words, fits = exact.fitting(sums, 2 if is_integer(column.dtype) else 4)
@@ -123,7 +138,7 @@ class Windows:
         except pa.ArrowInvalid:
             raise ValueOverflow(feature=feature.name, dtype=dtype) from None
 
-    def _average(self, feature: CompiledFeature, column: Column) -> pa.Array:
+    def _mean(self, feature: CompiledFeature, column: Column) -> pa.Array:
         count = self.count(feature)
         sums = self._totals(feature, "sum", lambda: column.digits)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):

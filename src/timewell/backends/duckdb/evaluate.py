@@ -33,9 +33,11 @@ INLINE = "SELECT * FROM ({rows}) AS rows WHERE keep AND vis <= {last}{recent}"
 
 LATEST_OF_HOT = "SELECT p.i, {values} FROM probes AS p JOIN hot_latest_found AS l USING (i)"
 
-WINDOWS_ANSWER = """
+WINDOWS_OF_HOT = "SELECT p.i, {values} FROM probes AS p JOIN hot_windows_found AS w USING (i)"
+
+WINDOWS_OF_OTHERS = """
 SELECT p.i, {values}
-FROM probes AS p
+FROM ({probes}) AS p
 LEFT JOIN ({found}) AS w USING (i)
 """
 
@@ -150,18 +152,16 @@ class Evaluation:
         values, runner = window_values(self._query, state=state), self._runner
         if not self._query.lookback_us:
             return _in_order(runner.table(f"SELECT p.i, {values} FROM probes AS p"))
-        choice = self._choice("windows", rows)
-        parts = []
-        if choice.join:
-            joined = hash_join.windows_sql(self._query, shape, rows, choice.probes(self._query))
-            parts.append(f"({joined})")
-        if choice.hot is None:
-            return _in_order(runner.table(WINDOWS_ANSWER.format(values=values, found=parts[0])))
-        found = linear.windows(runner, shape, rows, choice.hot, rows_a_pass=self._means.rows_a_pass)
-        with runner.named("hot_windows_found", found):
-            parts.append("(FROM hot_windows_found)")
-            both = " UNION ALL BY NAME ".join(parts)
-            return _in_order(runner.table(WINDOWS_ANSWER.format(values=values, found=both)))
+        choice, parts = self._choice("windows", rows), []
+        if choice.hot:
+            found = linear.windows(runner, shape, rows, choice.hot, rows_a_pass=self._means.rows_a_pass)
+            with runner.named("hot_windows_found", found):
+                parts.append(runner.table(WINDOWS_OF_HOT.format(values=values)))
+        if choice.join or self._without_key(choice):
+            probes = choice.probes(self._query)
+            joined = hash_join.windows_sql(self._query, shape, rows, probes)
+            parts.append(runner.table(WINDOWS_OF_OTHERS.format(values=values, probes=probes, found=joined)))
+        return _in_order(pa.concat_tables(parts))
 
     def _without_key(self, choice: Choice) -> bool:
         """Whether probes are left that no entity answers for: those with a null in their key."""

@@ -71,7 +71,7 @@ def windows(runner: Runner, shape: RowShape, rows: str, hot: str, *, rows_a_pass
             until = np.minimum(portion.superseded, portion.event + window)
             covers[window] = Cover.of(enter, portion.positions.first(portion.kid, until), len(portion.probes))
         values = {name: Column(_whole(portion.table[plain_column(name)]), shape.columns[name]) for name in columns}
-        passes = Windows(covers=covers, columns=values)
+        passes = Windows(covers=covers, columns=values, rows=len(portion.kid))
         found = {"i": pa.array(portion.probes)}
         for number, feature in asked:
             found[f"n{number}"] = pa.array(passes.count(feature))
@@ -89,7 +89,7 @@ def latest(runner: Runner, shape: RowShape, rows: str, hot: str, *, rows_a_pass:
         enter = portion.positions.first(portion.kid, portion.visible)
         leave = portion.positions.first(portion.kid, portion.superseded)
         cover = Cover.of(enter, leave, len(portion.probes))
-        newest = greatest(cover, np.arange(len(portion.kid)), -1).astype(np.int64)
+        newest = greatest([cover], np.arange(len(portion.kid)))[0].astype(np.int64)
         taken = pa.array(newest, mask=newest < 0)
         kept = portion.table.select(["ev", *map(plain_column, columns)]).take(taken)
         parts.append(kept.append_column("i", pa.array(portion.probes)))
@@ -113,6 +113,8 @@ def _portions(
         table = runner.table(
             ROWS.format(columns=chosen, rows=rows, hot=hot, same_key=same, portion=portion, order=order)
         )
+        if not ordered:
+            table = _by_time(table)
         kid, event, visible, superseded = (_numbers(table[name]) for name in ("kid", "ev", "vis", "sup"))
         positions = Positions.of(_numbers(probes["kid"]), _numbers(probes["upto"]))
         yield _Portion(
@@ -124,6 +126,12 @@ def _portions(
             superseded=superseded,
             table=table,
         )
+
+
+def _by_time(table: pa.Table) -> pa.Table:
+    """Sort rows by entity and event time; numpy merges the sorted stretches that a scan returns."""
+    order = np.lexsort((_numbers(table["ev"]), _numbers(table["kid"])))
+    return table.take(pa.array(order))
 
 
 def _ranges(runner: Runner, rows: str, hot: str, most: int) -> list[str]:
