@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from timewell import leakage as leakage
     from timewell.build.manifest import Manifest as Manifest
     from timewell.build.trainingset import TrainingSet as TrainingSet
     from timewell.define.aggregation import Aggregation as Aggregation
@@ -47,12 +48,15 @@ _HOMES = {
     "TimewellError": "timewell.errors",
     "TrainingSet": "timewell.build.trainingset",
 }
+_MODULES = ("leakage",)
 __version__ = "0.1.0"
-__all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605  # a list of the names below, made from one table
+__all__ = sorted([*_HOMES, *_MODULES, "__version__"])  # noqa: PLE0605  # a list of the names below, made from one table
 
 
 def __getattr__(name: str) -> object:
     """Load a public name on first use."""
+    if name in _MODULES:
+        return import_module(f"timewell.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'timewell' has no attribute {name!r}")

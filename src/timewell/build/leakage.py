@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from timewell.build.fold import Cells, cells_of, is_nan, same
+from timewell.build.fold import TOLERANCE, Cells, cells_of, is_nan, same
 from timewell.build.leakage_report import FeatureProof, LeakageReport, Violation
 from timewell.build.manifest import Manifest, ManifestFeature
 from timewell.build.offender import Offender, WrongCell, find_offender
@@ -237,12 +237,14 @@ def _differing(audit: _Audit, part: _Part) -> Places:
 
 def _alike(ours: Cells, theirs: Cells) -> npt.NDArray[np.bool_]:
     null = ~ours.valid & ~theirs.valid
-    if object in {ours.values.dtype, theirs.values.dtype}:
-        pairs = zip(ours.values, theirs.values, strict=True)
+    if "O" in {ours.values.dtype.kind, theirs.values.dtype.kind}:
+        pairs = zip(ours.values.tolist(), theirs.values.tolist(), strict=True)
         equal = np.array([one == other for one, other in pairs], np.bool_)
+    elif ours.values.dtype.kind == theirs.values.dtype.kind == "i":
+        equal = ours.values == theirs.values
     else:
         with np.errstate(all="ignore"):
-            equal = np.isclose(ours.values, theirs.values, rtol=1e-9, atol=0.0, equal_nan=True)
+            equal = np.isclose(ours.values, theirs.values, rtol=TOLERANCE, atol=0.0, equal_nan=True)
     return null | (equal & ours.valid & theirs.valid)
 
 

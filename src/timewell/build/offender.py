@@ -79,13 +79,19 @@ def _told(cell: WrongCell, place: int) -> Offender:
     return Offender(reason=reason, event_us=int(event[0]), arrival_us=cell.rows.arrived(place))
 
 
+def _last_of(cell: WrongCell, hidden: Places) -> Offender | None:
+    """Name one of the rows that are not visible yet: the last that had not happened, else the last to arrive."""
+    happened = cell.known.is_past(cell.rows.event[hidden], cell.at)
+    gravest = hidden if happened.all() else hidden[~happened]
+    return _told(cell, int(gravest[-1])) if len(gravest) else None
+
+
 def _arrived_later(cell: WrongCell) -> Offender | None:
     """Whether the cell holds what would be right if rows were known as soon as they happened."""
     found = cell.happened.value(cell.feature, cell.happened.of(cell.key), cell.t)
     if not cell.holds(found):
         return None
-    hidden = cell.hidden(found.places)
-    return _told(cell, int(hidden[-1])) if len(hidden) else None
+    return _last_of(cell, cell.hidden(found.places))
 
 
 def _of_later_instant(cell: WrongCell) -> Offender | None:
@@ -95,9 +101,9 @@ def _of_later_instant(cell: WrongCell) -> Offender | None:
         for since in (None, start) if cell.feature.window_us else (None,):
             found = cell.known.evidence(cell.feature, cell.rows, later, since)
             if cell.holds(found):
-                hidden = cell.hidden(found.places)
-                if len(hidden):
-                    return _told(cell, int(hidden[-1]))
+                last = _last_of(cell, cell.hidden(found.places))
+                if last is not None:
+                    return last
     return None
 
 
