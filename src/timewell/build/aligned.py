@@ -51,7 +51,8 @@ def read_features(result: object, spine: Frame) -> Features:
             problem = f"the function returned the rows in another order than the spine's, by column {name!r}"
             raise UsageError(problem=problem, hint=_KEEP_ORDER)
     index, asked_index = _index(result), _index(spine.native)
-    if not own and index != asked_index and sorted(index) == sorted(asked_index):
+    numbered = index == [repr(number) for number in range(len(index))]  # made anew, so it says nothing
+    if not own and not numbered and index != asked_index and sorted(index) == sorted(asked_index):
         problem = "the function returned the rows in another order than the spine's, by the index"
         raise UsageError(problem=problem, hint=_KEEP_ORDER)
     columns = {name: _takeable(table[name]) for name in table.column_names if name not in own}
