@@ -27,6 +27,7 @@ from tools.error_examples import EXAMPLES, Case, Example, project
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "errors.md"
 NEUTRAL = "/projects"  # stands for the directory that the examples were run in
+PARTS = [f"{errors.__name__}.{part}" for part in ("base", "definitions", "asking", "project")]  # as the page has them
 KINDS = {0: "", 1: "a finding", 2: "usage", 3: "operational"}
 
 HEAD = """\
@@ -63,9 +64,16 @@ class Shown:
 
 
 def classes(module: ModuleType) -> list[type[TimewellError]]:
-    """Return the error classes that a module defines, in its order."""
+    """Return the error classes that a module or the modules of a package define, in their order."""
     found = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, TimewellError)]
-    return [kind for kind in found if kind.__module__ == module.__name__]
+    inside = f"{module.__name__}."
+    own = [kind for kind in found if kind.__module__ == module.__name__ or kind.__module__.startswith(inside)]
+    order = {name: place for place, name in enumerate(PARTS)}
+    return sorted(own, key=lambda kind: (order.get(kind.__module__, 0), _line(kind)))
+
+
+def _line(kind: type[TimewellError]) -> int:
+    return inspect.getsourcelines(kind)[1]
 
 
 def run(example: Example) -> Shown:
