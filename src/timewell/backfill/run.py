@@ -6,8 +6,10 @@ no more is skipped, so that running again continues, and running twice does noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+import pyarrow as pa
 
 from timewell.backfill.partition import compute, partitions
 from timewell.catalog.lookup import RegisteredGroup, load_catalog, source_catalog
@@ -18,7 +20,8 @@ from timewell.stores.registry import FileRecord, IntervalRecord
 from timewell.types import Interval, parse_range
 
 Progress = Callable[[str, int, int], None]
-_PARTITIONS_A_CHUNK = 32
+_PARTITIONS_A_COMMIT = 32
+_ROWS_A_PASS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +75,10 @@ def _materialize_group(
     missing = _missing(project, group, ready, fingerprint)
     files: list[FileRecord] = []
     snapshot = 0
-    for first in range(0, len(missing), _PARTITIONS_A_CHUNK):
-        chunk = missing[first : first + _PARTITIONS_A_CHUNK]
+    for batch in _computed(session, group, missing):
         if progress:
-            progress(group.compiled.name, first, len(missing))
-        written = _write(project, session, group, chunk)
+            progress(group.compiled.name, len(files), len(missing))
+        written = _write(project, group, batch)
         ledger = [_line(group, file, fingerprint, complete_us) for file in written]
         snapshot = project.registry.commit_partitions(
             written, ledger, actor=project.actor, at_us=project.clock.now_us(), action="materialize_offline"
@@ -97,6 +99,22 @@ def _materialize_group(
     )
 
 
+def _computed(
+    session: EngineSession, group: RegisteredGroup, missing: Sequence[Interval]
+) -> Iterator[list[tuple[Interval, pa.Table]]]:
+    """Compute partitions, many in one pass over the events, and yield them in the portions that are committed.
+
+    The rows of the first few tell how many partitions the memory holds at once.
+    """
+    start, size = 0, _PARTITIONS_A_COMMIT
+    while start < len(missing):
+        found = compute(session, group, list(missing[start : start + size]))
+        start += len(found)
+        size = max(1, _ROWS_A_PASS * len(found) // max(1, sum(rows.num_rows for _, rows in found)))
+        for first in range(0, len(found), _PARTITIONS_A_COMMIT):
+            yield found[first : first + _PARTITIONS_A_COMMIT]
+
+
 def _missing(project: Project, group: RegisteredGroup, ready: Sequence[Interval], fingerprint: str) -> list[Interval]:
     """Return the partitions not yet done from the source as it is now, or whose file is gone."""
     whole = {
@@ -113,11 +131,11 @@ def _missing(project: Project, group: RegisteredGroup, ready: Sequence[Interval]
     return [partition for partition in ready if (partition.start_us, partition.end_us) not in done]
 
 
-def _write(project: Project, session: EngineSession, group: RegisteredGroup, chunk: list[Interval]) -> list[FileRecord]:
-    """Write the partitions of a chunk; one that equals the live one keeps (or mends) its file."""
+def _write(project: Project, group: RegisteredGroup, batch: list[tuple[Interval, pa.Table]]) -> list[FileRecord]:
+    """Write some partitions; one that equals the live one keeps (or mends) its file."""
     live = {(file.start_us, file.end_us): file for file in project.registry.files(*group.key)}
     written = []
-    for partition, rows in compute(session, group, chunk):
+    for partition, rows in batch:
         file = project.tables.write(*group.key, partition, rows)
         known = live.get((partition.start_us, partition.end_us))
         if known is not None and known.content_digest == file.content_digest:

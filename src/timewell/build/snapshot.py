@@ -41,9 +41,15 @@ class SnapshotRequest:
 def snapshot(session: EngineSession, request: SnapshotRequest) -> pa.Table:
     """Return one row per (instant, entity) with a non-empty value, in that order.
 
-    Columns: ``__t``, the join keys, each feature, and ``<feature>__time`` after all features for each ``latest`` one.
+    Columns: the join keys, ``__t``, each feature, and ``<feature>__time`` after all features for each ``latest`` one.
     """
     query = exact_query(request.group, request.features)
+    found = session.everybody(query, request.as_ofs, since_us=request.since_us)
+    return _one_by_one(session, query, request) if found is None else found
+
+
+def _one_by_one(session: EngineSession, query: GroupQuery, request: SnapshotRequest) -> pa.Table:
+    """Ask for each entity at each instant."""
     probes = session.entities(query, request.as_ofs, since_us=request.since_us)
     found = session.evaluate(query, probes, state=True)
     ages = {feature.name: _age(found, probes, feature) for feature in query.features if feature.is_latest}

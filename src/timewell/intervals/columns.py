@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -44,6 +45,21 @@ class Column:
         return np.asarray(_plain(pc.is_valid(self._values)), np.bool_) if self._values.null_count else None
 
     @cached_property
+    def weights(self) -> I64:
+        """How many values each row stands for: 1, or 0 where there is none."""
+        return np.ones(len(self._values), np.int64) if self.valid is None else self.valid.astype(np.int64)
+
+    @property
+    def low(self) -> Column:
+        """The least value of each row."""
+        return self
+
+    @property
+    def high(self) -> Column:
+        """The greatest value of each row."""
+        return self
+
+    @cached_property
     def floats(self) -> F64:
         """Values as floats, 0 where there is none."""
         return np.asarray(_plain(self._filled(self._values.cast(pa.float64(), safe=False))), np.float64)
@@ -60,7 +76,7 @@ class Column:
     def digits(self) -> Digits:
         """Digits of the finite values, to be added up exactly; a decimal's are those of its unscaled integer."""
         if decimal_parts(self.dtype):
-            return digits_of_decimals(_words(self._values))
+            return digits_of_decimals(words_of(self._values))
         if is_integer(self.dtype):
             whole = np.asarray(_plain(self._filled(self._values.cast(pa.int64()))), np.int64)
             return digits_of_integers(whole, len(whole))
@@ -121,6 +137,31 @@ class Column:
         return values if self.valid is None else values.fill_null(0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiles:
+    """A source column where each row stands for many: how many values, their digits, the least and the greatest.
+
+    Enough for count, sum, mean, min and max; NaN and infinities are not taken.
+    """
+
+    dtype: str
+    weights: I64
+    digits: Digits
+    low: Column
+    high: Column
+    scale: int = 0
+
+    @property
+    def valid(self) -> Bools:
+        """Which tiles hold a value."""
+        return self.weights > 0
+
+    @property
+    def nonfinite(self) -> dict[str, I64]:
+        """Tiles hold finite numbers only."""
+        return {}
+
+
 def decimals(words: NDArray[np.uint32], scale: int) -> pa.Array:
     """Return decimals of 38 digits from 128-bit integers in words; raises ``pa.ArrowInvalid`` where one has more."""
     packed = pa.py_buffer(np.ascontiguousarray(words, _WORD))
@@ -129,7 +170,7 @@ def decimals(words: NDArray[np.uint32], scale: int) -> pa.Array:
     return found
 
 
-def _words(values: pa.Array) -> NDArray[np.uint32]:
+def words_of(values: pa.Array) -> NDArray[np.uint32]:
     """Return decimals as four words each, zeros where there is none."""
     whole = values.cast(pa.decimal128(38, values.type.scale))
     if whole.null_count:

@@ -12,7 +12,7 @@ from timewell.define.compiled import CompiledFeature
 from timewell.define.dtypes import decimal_parts, is_float, is_integer
 from timewell.errors import ValueOverflow
 from timewell.intervals import exact
-from timewell.intervals.columns import Column, decimals
+from timewell.intervals.columns import Column, Tiles, decimals
 from timewell.intervals.cover import I64, Cover, Numbers, distinct, greatest, newest, total
 
 
@@ -27,23 +27,23 @@ class Windows:
     columns
         Source column to its values.
     rows
-        How many rows there are.
+        How many source rows each row stands for: 1, or more for tiles.
     """
 
     covers: Mapping[int, Cover]
-    columns: Mapping[str, Column]
-    rows: int
+    columns: Mapping[str, Column | Tiles]
+    rows: I64
     _counts: dict[tuple[str | None, int], I64] = field(default_factory=dict)
     _sums: dict[tuple[str, str, int], exact.Digits] = field(default_factory=dict)
+    _rounded: dict[tuple[str, int], exact.F64] = field(default_factory=dict)
     _greatest: dict[tuple[str, str], dict[int, Numbers]] = field(default_factory=dict)
 
     def count(self, feature: CompiledFeature) -> I64:
         """Return how many inputs the feature has for each probe."""
         key = (feature.column, feature.window_us or 0)
         if key not in self._counts:
-            valid = self.columns[feature.column].valid if feature.column else None
-            ones = np.ones(self.rows, np.int64) if valid is None else valid.astype(np.int64)
-            self._counts[key] = total(self._cover(feature), ones)
+            weights = self.columns[feature.column].weights if feature.column else self.rows
+            self._counts[key] = total(self._cover(feature), weights)
         return self._counts[key]
 
     def value(self, feature: CompiledFeature) -> pa.Array:
@@ -57,19 +57,19 @@ class Windows:
         if feature.type == "count" or feature.column is None:
             return pa.array(self.count(feature))
         column = self.columns[feature.column]
-        if feature.type == "count_distinct":
-            return pa.array(distinct(self._cover(feature), column.codes, column.valid))
+        if feature.type in {"sum", "mean"}:
+            return self._sum(feature, column) if feature.type == "sum" else self._mean(feature, column)
+        if feature.type in {"min", "max"}:
+            return self._extreme(feature, column)
+        if isinstance(column, Tiles):
+            raise NotImplementedError(f"{feature.type} of tiles")
+        if feature.type in {"first", "last"}:
+            return self._end(feature, column)
         if feature.type == "last_n":
             return self._lists(feature, column)
-        makers: dict[str, Callable[[CompiledFeature, Column], pa.Array]] = {
-            "first": self._end,
-            "last": self._end,
-            "min": self._extreme,
-            "max": self._extreme,
-            "sum": self._sum,
-            "mean": self._mean,
-        }
-        return makers.get(feature.type, self._spread)(feature, column)
+        if feature.type == "count_distinct":
+            return pa.array(distinct(self._cover(feature), column.codes, column.valid))
+        return self._spread(feature, column)
 
     def _cover(self, feature: CompiledFeature) -> Cover:
         return self.covers[feature.window_us or 0]
@@ -82,7 +82,7 @@ class Windows:
         return self._sums[key]
 
     def _greatest_of(
-        self, feature: CompiledFeature, column: Column, what: str, values: Callable[[], Numbers]
+        self, feature: CompiledFeature, column: Column | Tiles, what: str, values: Callable[[], Numbers]
     ) -> Numbers:
         """Return the greatest value for each probe; one pass answers all windows."""
         key = (what, feature.column or "")
@@ -97,7 +97,7 @@ class Windows:
 
     def _end(self, feature: CompiledFeature, column: Column) -> pa.Array:
         """Return the value of the newest or the oldest row."""
-        numbers = np.arange(self.rows)
+        numbers = np.arange(len(self.rows))
         if feature.type == "last":
             row = self._greatest_of(feature, column, "last", lambda: numbers)
         else:
@@ -111,8 +111,9 @@ class Windows:
         lists = pa.LargeListArray.from_arrays(pa.array(offsets), column.take(found[there]))
         return lists.cast(pa.list_(lists.type.value_type))
 
-    def _extreme(self, feature: CompiledFeature, column: Column) -> pa.Array:
+    def _extreme(self, feature: CompiledFeature, whole: Column | Tiles) -> pa.Array:
         least, empty = feature.type == "min", self.count(feature) == 0
+        column = whole.low if least else whole.high
         if is_float(column.dtype):
             sign = -1.0 if least else 1.0
             found = self._greatest_of(feature, column, feature.type, lambda: sign * column.floats)
@@ -123,10 +124,10 @@ class Windows:
             code = self._greatest_of(feature, column, "max", lambda: column.codes).astype(np.int64)
         return column.ordered.take(pa.array(np.where(empty, 0, code), mask=empty))
 
-    def _sum(self, feature: CompiledFeature, column: Column) -> pa.Array:
+    def _sum(self, feature: CompiledFeature, column: Column | Tiles) -> pa.Array:
         sums, empty = self._totals(feature, "sum", lambda: column.digits), self.count(feature) == 0
         if is_float(column.dtype):
-            return pa.array(self._with_nonfinite(feature, column, exact.rounded(sums)), mask=empty)
+            return pa.array(self._with_nonfinite(feature, column, self._nearest(feature, sums)), mask=empty)
         words, fits = exact.fitting(sums, 2 if is_integer(column.dtype) else 4)
         dtype = "int64" if is_integer(column.dtype) else f"decimal(38,{column.scale})"
         if not fits.all():
@@ -138,11 +139,11 @@ class Windows:
         except pa.ArrowInvalid:
             raise ValueOverflow(feature=feature.name, dtype=dtype) from None
 
-    def _mean(self, feature: CompiledFeature, column: Column) -> pa.Array:
+    def _mean(self, feature: CompiledFeature, column: Column | Tiles) -> pa.Array:
         count = self.count(feature)
         sums = self._totals(feature, "sum", lambda: column.digits)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            found = exact.rounded(sums) / count
+            found = self._nearest(feature, sums) / count
             beyond = np.isinf(found)
             if beyond.any():  # the sum is beyond the largest float, the mean is not
                 far = np.ldexp(exact.rounded(exact.moved(sums, -2)) / count, 2 * exact.BITS)
@@ -162,7 +163,13 @@ class Windows:
             found = np.where(total(self._cover(feature), held) > 0, np.nan, found)
         return pa.array(found, mask=count < 2)
 
-    def _with_nonfinite(self, feature: CompiledFeature, column: Column, found: exact.F64) -> exact.F64:
+    def _nearest(self, feature: CompiledFeature, sums: exact.Digits) -> exact.F64:
+        key = (feature.column or "", feature.window_us or 0)
+        if key not in self._rounded:
+            self._rounded[key] = exact.rounded(sums)
+        return self._rounded[key]
+
+    def _with_nonfinite(self, feature: CompiledFeature, column: Column | Tiles, found: exact.F64) -> exact.F64:
         """Put in NaN and infinities as IEEE 754 adds them."""
         cover = self._cover(feature)
         held = {name: total(cover, ones) > 0 for name, ones in column.nonfinite.items()}

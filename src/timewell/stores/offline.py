@@ -88,6 +88,18 @@ class EngineSession(Protocol):
         """Return how :meth:`evaluate` would compute this, without computing it."""
         ...
 
+    def everybody(self, query: GroupQuery, as_ofs: Sequence[int], *, since_us: int | None = None) -> pa.Table | None:
+        """Return the values of every entity with any input at these instants, where there is a shorter way to them.
+
+        ``None`` sends the caller to :meth:`entities` and :meth:`evaluate`.
+
+        Returns
+        -------
+        pyarrow.Table or None
+            The keys, ``__t`` and the features as from ``evaluate(state=True)``, by instant and key.
+        """
+        ...
+
     def entities(self, query: GroupQuery, as_ofs: Sequence[int], *, since_us: int | None = None) -> pa.Table:
         """Return the probes of every entity that may have a non-empty value at these instants.
 

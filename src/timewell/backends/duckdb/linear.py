@@ -71,7 +71,7 @@ def windows(runner: Runner, shape: RowShape, rows: str, hot: str, *, rows_a_pass
             until = np.minimum(portion.superseded, portion.event + window)
             covers[window] = Cover.of(enter, portion.positions.first(portion.kid, until), len(portion.probes))
         values = {name: Column(_whole(portion.table[plain_column(name)]), shape.columns[name]) for name in columns}
-        passes = Windows(covers=covers, columns=values, rows=len(portion.kid))
+        passes = Windows(covers=covers, columns=values, rows=np.ones(len(portion.kid), np.int64))
         found = {"i": pa.array(portion.probes)}
         for number, feature in asked:
             found[f"n{number}"] = pa.array(passes.count(feature))

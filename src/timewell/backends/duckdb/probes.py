@@ -10,10 +10,9 @@ from timewell.stores.query import GroupQuery
 
 # A superset is enough: the evaluator says for each probe whether anything counted.
 ENTITIES_IN_WINDOWS = """
-SELECT DISTINCT {keys}, a.t
-FROM ({rows}) AS r
-JOIN ({instants}) AS a ON r.vis <= a.upto AND a.upto < r.sup AND r.ev > a.upto - {longest}
-WHERE keep{since}
+SELECT {keys}, a.t
+FROM (SELECT {keys}, min(vis) AS vis, max(ev) AS ev FROM ({rows}) AS r WHERE keep{since} GROUP BY ALL) AS r
+JOIN ({instants}) AS a ON r.vis <= a.upto AND r.ev > a.upto - {longest}
 """
 
 ENTITIES_EVER = """

@@ -21,6 +21,7 @@ from timewell.backends.duckdb.probes import entities_sql, report_sql
 from timewell.backends.duckdb.rows import RowShape, row_shape
 from timewell.backends.duckdb.running import Runner, first_line
 from timewell.backends.duckdb.sql import DATE, OFFSET, identifier, literal, our_type
+from timewell.backends.duckdb.tiles import counting, everybody, grid_of
 from timewell.backends.duckdb.witness import witnesses_sql
 from timewell.define.source import Source
 from timewell.errors import (
@@ -92,6 +93,16 @@ class DuckSession:
             shape = self._shape(query, first, last)
             steps = evaluation.steps(shape, first, last) if probes.num_rows else []
         return query_plan(query, shape, steps, first, last)
+
+    def everybody(self, query: GroupQuery, as_ofs: Sequence[int], *, since_us: int | None = None) -> pa.Table | None:
+        """Return every entity's windows on a regular grid of instants from one group-by, or ``None``."""
+        grid = grid_of(query, as_ofs)
+        if grid is None or self._settings.method != "auto":
+            return None
+        runner = Runner(self._connection, query)
+        means = self._means(query)
+        with counting(runner, self._shape(query, grid.first_us, grid.last_us), means, grid, since_us) as (shape, rows):
+            return everybody(runner, shape, rows, grid)
 
     def entities(self, query: GroupQuery, as_ofs: Sequence[int], *, since_us: int | None = None) -> pa.Table:
         """Return the probes of every entity that may have a non-empty value at these instants."""
