@@ -8,6 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from timewell.store import FeatureStore
+
 ORDER_AMOUNT = """\
 sources:
   - {name: warehouse.orders, path: "orders.parquet", event_time: order_ts}
@@ -95,6 +97,24 @@ def test_a_training_set_is_written_with_its_coverage_and_manifest(shop, cli) -> 
     by_service = cli("train", "spine.parquet", "--service", "churn", "--out", "t.parquet", "--json").document
     assert by_service["rows"] == 3
     assert by_service["coverage"]["order_amount_7d"]["nulls"] == 0
+
+
+def test_a_training_set_is_audited_as_it_is_written(shop, cli, monkeypatch) -> None:
+    command = ("train", "spine.parquet", "--features", "order_amount_7d", "--out", "train.parquet", "--audit")
+    said = cli(*command)
+    assert said.code == 0
+    assert "clean: 3 cells proven, no value knew the future (all 3 rows" in said.out
+    assert cli(*command, "--json").document["audit"]["ok"] is True
+
+    def suspicious(store, made):
+        wrong = made.to_pandas().assign(order_amount_7d=1.5)
+        return audit(store, wrong, manifest=made)
+
+    audit = FeatureStore.audit_leakage
+    monkeypatch.setattr(FeatureStore, "audit_leakage", suspicious)
+    found = cli(*command, "--json")
+    assert found.code == 1
+    assert found.document["audit"]["violations"][0]["feature"] == "order_amount_7d"
 
 
 def test_a_feature_shows_what_is_known_of_it(shop, cli) -> None:

@@ -24,7 +24,7 @@ goes to standard error: the message, then a hint that can be typed.
 | exit code | meaning |
 |---|---|
 | 0 | ok |
-| 1 | a finding: a test fails, `doctor` found something |
+| 1 | a finding: a test fails, `doctor` found something, `--audit` could not prove a value |
 | 2 | usage: the command or a definition cannot be right as it stands; nothing was changed |
 | 3 | operational failure: a file, a disk, another process |
 | 130 | interrupted; what was finished stays |

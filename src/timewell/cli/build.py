@@ -12,6 +12,7 @@ from timewell.errors import UsageError
 from timewell.types import format_instant, parse_range
 
 if TYPE_CHECKING:
+    from timewell.build.leakage_report import LeakageReport
     from timewell.build.trainingset import TrainingSet
     from timewell.materialize.online import OnlineReport
 
@@ -166,6 +167,9 @@ def train(
         bool, typer.Option("--deterministic", help="Add floats in one fixed order: equal bit for bit between runs.")
     ] = False,
     manifest: Annotated[bool, typer.Option("--manifest", help="Print the whole manifest.")] = False,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Prove that no value knew the future; exit code 1 if one is not proven.")
+    ] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show how it would be computed; compute and write nothing.")
     ] = False,
@@ -186,9 +190,21 @@ def train(
     target = _target(out)
     made = session.store.get_historical_features(_spine(spine), names_in(features), **request)
     made.to_parquet(target)
-    document = {"out": target.resolve(), **_training_document(made)}
+    report = session.store.audit_leakage(made) if audit else None
+    return _trained(target, made, report, manifest=manifest)
+
+
+def _trained(out: Path, made: "TrainingSet", report: "LeakageReport | None", *, manifest: bool) -> Answer:
+    document = {"out": out.resolve(), **_training_document(made)}
     document |= {"manifest": made.manifest.to_dict()} if manifest else {}
-    return Answer(document=document, show=lambda screen: _show_training(screen, target, made, manifest=manifest))
+    document |= {"audit": report.to_dict()} if report else {}
+
+    def show(screen: Screen) -> None:
+        _show_training(screen, out, made, manifest=manifest)
+        if report:
+            screen.line(str(report))
+
+    return Answer(document=document, show=show, exit_code=int(report is not None and not report.ok))
 
 
 def _target(out: Path | None) -> Path:
