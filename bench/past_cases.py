@@ -47,6 +47,10 @@ class Plan:
         """Shrink a number of rows or keys."""
         return max(1_000, round(stated * self.scale))
 
+    def named(self, case: str) -> str:
+        """Name a case whose amounts are of another type than usual after it too."""
+        return case if self.values == "float" else f"{case}-{self.values}"
+
     def log(self, events: Events) -> str:
         """Make a log at this scale; returns its directory."""
         rows = self.rows(events.rows)
@@ -104,25 +108,38 @@ def feast(plan: Plan, task: Mapping[str, Any]) -> list[Line]:
         return []
     engines = {"Feast, DuckDB": "duckdb", "Feast, default": "dask"}
     return [
-        Line(name=name, work="past_feast.latest", task={**task, "engine": engine}, python=plan.peers, alone=True)
+        Line(
+            name=name,
+            work="past_feast.latest",
+            task={**task, "engine": engine},
+            python=plan.peers,
+            alone=engine == "dask",
+        )
         for name, engine in engines.items()
     ]
 
 
 def windows(plan: Plan) -> list[Case]:
     """Five windows over 10 million events, 20 a key, for 200,000 rows."""
-    variant = "".join(f"-{part}" for part, usual in ((plan.spread, "uniform"), (plan.values, "float")) if part != usual)
     events = plan.log(Events(rows=10_000_000, keys=500_000, spread=plan.spread))
     title = "five windows (1h, 1d, 7d, 30d, 90d) of 10 million events, 20 a key, for 200,000 rows"
     kinds = f"{plan.values} amounts, {plan.spread} keys"
-    return [_windows(plan, f"windows{variant}", f"{title}; {kinds}", events, late=False)]
+    return [
+        _windows(
+            plan,
+            plan.named("windows" if plan.spread == "uniform" else f"windows-{plan.spread}"),
+            f"{title}; {kinds}",
+            events,
+            late=False,
+        )
+    ]
 
 
 def late(plan: Plan) -> list[Case]:
     """Do as ``windows`` does where 2 % of the events arrive days late."""
     events = plan.log(Events(rows=10_000_000, keys=500_000, late=True))
     title = "the same five windows where each event has an arrival time and 2 % arrive days late"
-    return [_windows(plan, "late", title, events, late=True)]
+    return [_windows(plan, plan.named("late"), title, events, late=True)]
 
 
 def _windows(plan: Plan, name: str, title: str, events: str, *, late: bool) -> Case:
@@ -169,7 +186,7 @@ def hot(plan: Plan) -> list[Case]:
         Claim(what="with count_distinct", line="timewell, 7 aggregates", against=(SCAN,), limit=150.0),
     ]
     title = "five windows where one key has half of 2 million events and of 200,000 rows"
-    return [Case(name="hot", title=title, lines=lines, claims=claims)]
+    return [Case(name=plan.named("hot"), title=title, lines=lines, claims=claims)]
 
 
 def linear(plan: Plan) -> list[Case]:
@@ -184,15 +201,27 @@ def linear(plan: Plan) -> list[Case]:
             "aggregates": FIVE,
         }
         lines.append(Line(name=f"{millions} million events", work="past_ours.history", task=task))
-    claim = Claim(
-        what="cost of an event at 30 million against 1 million",
-        line=lines[-1].name,
-        against=(lines[0].name,),
-        limit=1.3,
-        factor=1 / 30,
-    )
+    claims = [
+        Claim(
+            what=f"cost of an event at 30 million against {millions} million",
+            line="30 million events",
+            against=(f"{millions} million events",),
+            limit=1.3 if millions == 1 else None,
+            factor=millions / 30,
+        )
+        for millions in (1, 3, 10)
+    ]
     title = "five windows with sum, count, mean, min, max; 20 events a key, one row in 50 events"
-    return [Case(name="linear", title=title, lines=lines, claims=[claim], reference=lines[0].name)]
+    return [
+        Case(
+            name=plan.named("linear"),
+            title=title,
+            lines=lines,
+            claims=claims,
+            reference=lines[0].name,
+            comparable=False,
+        )
+    ]
 
 
 def big(plan: Plan) -> list[Case]:
@@ -220,7 +249,7 @@ def big(plan: Plan) -> list[Case]:
     title = f"100 million events ({size:.1f} GB of Parquet): five windows and one newest value for a million rows"
     return [
         Case(
-            name="big",
+            name=plan.named("big"),
             title=title,
             lines=lines,
             claims=claims,
@@ -260,7 +289,7 @@ def snapshots(plan: Plan) -> list[Case]:
     )
     return [
         Case(
-            name="snapshots",
+            name=plan.named("snapshots"),
             title=title,
             lines=lines,
             claims=[claim],

@@ -1,4 +1,4 @@
-"""Results as text, as tables of the page, and as its picture."""
+"""Results as text for a terminal and as tables of the page."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import Any
 
 import past_peers
 from past_child import THREADS
+from past_picture import picture
+from past_run import say
 
 PAGE = Path(__file__).parent.parent / "docs" / "explanation" / "performance.md"
+PICTURE = PAGE.with_suffix(".svg")
 
 
 def machine(peers: Path | None) -> dict[str, Any]:
@@ -39,7 +42,7 @@ def seconds(value: float) -> str:
 def line_cells(line: dict[str, Any]) -> list[str]:
     """Return a line of a table: what, median, range, memory, ratio to the reference."""
     if not line["seconds"]:
-        return [line["name"], line["failure"] or "not measured", "", "", ""]
+        return [line["name"], "failed", "", "", ""]
     spread = f"{seconds(min(line['seconds']))} to {seconds(max(line['seconds']))}"
     ratio = line["times_reference"]
     relative = f"{ratio:.2f}" if ratio else ""
@@ -73,7 +76,13 @@ def text(name: str, result: dict[str, Any]) -> str:
     parts = [f"\n{name}: {result['title']}{scale}", aligned(first, [line_cells(line) for line in result["lines"]])]
     if result["claims"]:
         parts.append(aligned(second, [claim_cells(claim) for claim in result["claims"]]))
-    return "\n\n".join(parts + result["notes"])
+    return "\n\n".join(parts + notes(result))
+
+
+def notes(result: dict[str, Any]) -> list[str]:
+    """Return what the tables cannot say: failures, and what happened besides."""
+    failed = [f"{line['name']}: {line['failure']}" for line in result["lines"] if line["failure"]]
+    return [*result["notes"], *failed]
 
 
 def aligned(head: list[str], rows: list[list[str]]) -> str:
@@ -87,4 +96,47 @@ def aligned(head: list[str], rows: list[list[str]]) -> str:
 
 
 def write(results: dict[str, Any]) -> None:
-    """Put the results into the page."""
+    """Put each case's tables between its markers in the page, and draw the picture."""
+    page = PAGE.read_text(encoding="utf-8")
+    machines = list(dict.fromkeys(sentence(result["machine"]) for result in results.values()))
+    page = filled(page, "machine", "\n".join(f"- {text}" for text in machines))
+    for name, result in results.items():
+        page = filled(page, name, markdown(result))
+    PAGE.write_text(page, encoding="utf-8")
+    PICTURE.write_text(picture(results), encoding="utf-8")
+
+
+def filled(page: str, name: str, content: str) -> str:
+    """Replace what stands between the two markers of a name."""
+    opening, closing = f"<!-- measured: {name} -->", f"<!-- end: {name} -->"
+    if opening not in page:
+        say(f"{PAGE.name} has no place for {name}")
+        return page
+    before, _, rest = page.partition(opening)
+    _, _, after = rest.partition(closing)
+    return f"{before}{opening}\n\n{content}\n\n{closing}{after}"
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """Return a case's tables for the page."""
+    first, second = heads(result)
+    parts = [] if result["scale"] == 1 else [f"Sizes x {result['scale']:g}, for trying."]
+    parts.append(piped(first, [line_cells(line) for line in result["lines"]]))
+    if result["claims"]:
+        parts.append(piped(second, [claim_cells(claim) for claim in result["claims"]]))
+    return "\n\n".join([*parts, *notes(result)])
+
+
+def piped(head: list[str], rows: list[list[str]]) -> str:
+    """Return a table in Markdown, numbers to the right."""
+    ruler = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ruler, *rows])
+
+
+def sentence(facts: dict[str, Any]) -> str:
+    """Say on what a case was measured."""
+    libraries = ", ".join(f"{name} {number}" for name, number in facts["libraries"].items())
+    peers = ", ".join(f"{name} {number}" for name, number in facts.get("peers", {}).items())
+    beside = f"; the peers' environment: {peers}" if peers else ""
+    machine = f"{facts['used']} of {facts['processors']} processors, {facts['memory_gib']} GiB, {facts['system']}"
+    return f"{machine}; Python {facts['python']}, {libraries}{beside}"

@@ -112,6 +112,8 @@ class Case:
         Line in whose time all others are also stated.
     repeat, warm_up
         Instead of what was asked for, where one repetition takes minutes.
+    comparable
+        All lines answer the same question, so that their results must agree.
     discard
         Directories to delete afterwards.
     """
@@ -123,6 +125,7 @@ class Case:
     reference: str = "bare scan"
     repeat: int | None = None
     warm_up: bool = True
+    comparable: bool = True
     notes: Sequence[str] = ()
     discard: Sequence[Path] = ()
 
