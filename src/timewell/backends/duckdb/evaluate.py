@@ -141,10 +141,12 @@ class Evaluation:
             with runner.named("hot_latest_found", found):
                 parts.append(runner.table(LATEST_OF_HOT.format(values=values)))
         if choice.join or self._without_key(choice):
-            runner.rows(hash_join.newest_sql(self._query, shape, rows, choice.probes(self._query)))
-            joined = runner.table(hash_join.latest_sql(self._query, shape, rows, state=state))
-            if joined.num_rows > runner.rows("SELECT count(*) FROM newest")[0][0]:
-                joined = runner.table(hash_join.latest_of_ties_sql(self._query, shape, rows, state=state))
+            probes = choice.probes(self._query)
+            asked = runner.rows(f"SELECT count(*) FROM ({probes})")[0][0]
+            runner.rows(hash_join.newest_sql(self._query, shape, rows, probes))
+            joined = runner.table(hash_join.latest_sql(self._query, shape, rows, probes, state=state))
+            if joined.num_rows > asked:
+                joined = runner.table(hash_join.latest_of_ties_sql(self._query, shape, rows, probes, state=state))
             parts.append(joined)
         return _in_order(pa.concat_tables(parts))
 

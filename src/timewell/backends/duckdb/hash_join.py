@@ -15,25 +15,27 @@ from timewell.stores.query import GroupQuery
 # Only the entity and the times are read here: the newest row's values are fetched afterwards, for one row per probe.
 NEWEST = """
 CREATE OR REPLACE TEMP TABLE newest AS
-SELECT p.i, {keys}, any_value(p.t) AS t, any_value(p.upto) AS upto, max(r.ev) AS newest
+SELECT p.i, max(r.ev) AS newest
 FROM ({probes}) AS p
-LEFT JOIN ({rows}) AS r ON {same_key} AND {visible}
+JOIN ({rows}) AS r ON {same_key} AND {visible}
 GROUP BY p.i
 """
+
+ASKED = "SELECT p.*, n.newest FROM ({probes}) AS p LEFT JOIN newest AS n USING (i)"
 
 # Several rows of an entity may share its newest event time: the caller sees it by the number of rows that come back.
 LATEST = """
 SELECT p.i, {values}
-FROM newest AS p
+FROM ({asked}) AS p
 LEFT JOIN ({rows}) AS l ON {same_key} AND l.ev = p.newest{visible}
 """
 
 LATEST_OF_TIES = """
 SELECT p.i, {values}
-FROM newest AS p
+FROM ({asked}) AS p
 LEFT JOIN (
     SELECT a.asked_upto, r.*
-    FROM (SELECT DISTINCT {keys}, newest{upto} AS asked_upto FROM newest AS p) AS a
+    FROM (SELECT DISTINCT {keys}, newest{upto} AS asked_upto FROM ({asked}) AS p) AS a
     JOIN ({rows}) AS r ON {key_of_row} AND r.ev = a.newest{visible}
     QUALIFY row_number() OVER (PARTITION BY a.asked_upto, {row_keys}, r.ev ORDER BY {newest_first}) = 1
 ) AS l ON {same_key} AND l.ev = p.newest{same_upto}
@@ -50,25 +52,24 @@ ORDERED = "SELECT *, row_number() OVER (PARTITION BY {keys} ORDER BY {order}) AS
 
 
 def newest_sql(query: GroupQuery, shape: RowShape, rows: str, probes: str) -> str:
-    """Return SQL that makes the table ``newest``: each probe with the event time of its newest row, or null."""
-    keys = ", ".join(f"any_value(p.k{number}) AS k{number}" for number in range(len(query.key_names)))
-    return NEWEST.format(
-        keys=keys, probes=probes, rows=rows, same_key=same_key(query, "r", "p"), visible=_visible(shape, "r", "p.upto")
-    )
+    """Return SQL that makes the table ``newest``: the event time of each probe's newest row, where there is one."""
+    visible = _visible(shape, "r", "p.upto")
+    return NEWEST.format(probes=probes, rows=rows, same_key=same_key(query, "r", "p"), visible=visible)
 
 
-def latest_sql(query: GroupQuery, shape: RowShape, rows: str, *, state: bool) -> str:
-    """Return SQL for the ``latest`` features of the probes in ``newest``; more rows than probes mean ties."""
+def latest_sql(query: GroupQuery, shape: RowShape, rows: str, probes: str, *, state: bool) -> str:
+    """Return SQL for the ``latest`` features of probes once ``newest`` is made; more rows than probes mean ties."""
     visible = f" AND {_visible(shape, 'l', 'p.upto')}" if _looks(shape) else ""
-    values, key = latest_values(query, state=state), same_key(query, "l", "p")
-    return LATEST.format(values=values, rows=rows, same_key=key, visible=visible)
+    values, key, asked = latest_values(query, state=state), same_key(query, "l", "p"), ASKED.format(probes=probes)
+    return LATEST.format(values=values, asked=asked, rows=rows, same_key=key, visible=visible)
 
 
-def latest_of_ties_sql(query: GroupQuery, shape: RowShape, rows: str, *, state: bool) -> str:
+def latest_of_ties_sql(query: GroupQuery, shape: RowShape, rows: str, probes: str, *, state: bool) -> str:
     """Return the same where ties are settled by the rows' order."""
     looks = _looks(shape)
     return LATEST_OF_TIES.format(
         values=latest_values(query, state=state),
+        asked=ASKED.format(probes=probes),
         keys=key_columns(query, "p"),
         row_keys=key_columns(query, "r"),
         upto=", p.upto" if looks else ", NULL",
