@@ -155,6 +155,39 @@ def test_a_manifest_may_be_given_in_every_form_it_has(shop: tw.FeatureStore) -> 
         assert shop.audit_leakage(frame, manifest=manifest).ok
 
 
+@pytest.mark.parametrize(
+    ("times", "fields"),
+    [
+        (["2026-03-02", "2026-03-04"], {"date_means": "end"}),
+        (["2026-03-02 06:00:00", "2026-03-05 23:59:00"], {"timezone": "America/New_York"}),
+        (["2026-03-02T06:00:00+02:00", "2026-03-05T00:00:00.0000001Z"], {}),
+        ([datetime(2026, 3, 2), datetime(2026, 3, 5, 1)], {"timezone": "Asia/Tokyo"}),  # noqa: DTZ001
+    ],
+    ids=["dates", "local text", "text", "naive"],
+)
+@pytest.mark.parametrize("over", ["frame", "query"])
+def test_times_of_every_form_are_read_as_the_source_says(tmp_path: Path, times, fields, over) -> None:
+    fs = tw.FeatureStore.init(tmp_path / "shop", now=NOW)
+    rows = pa.table({"person": [7, 7], "at": times, "seen": times, "v": times})
+    mapped = {"keys": {"user_id": "person"}, "event_time": "at", "closed": "right", **fields}
+    fs.register_source(tw.Source(name="visits", frame=rows, **mapped))
+    if over == "query":
+        fs.register_source(tw.Source(name="more", sql="SELECT * FROM visits", **mapped))
+    source = "visits" if over == "frame" else "more"
+    features = [
+        tw.Feature(name="newest", aggregation=tw.latest("v")),
+        tw.Feature(name="newest_3", aggregation=tw.last_n("v", n=3, window="9d")),
+    ]
+    fs.register_group(tw.FeatureGroup(name="g", entity="user_id", source=source, owner="a@b", features=features))
+    spine = asked(*((7, day(number, hour)) for number in range(1, 8) for hour in (0, 5, 15, 16)))
+
+    report = fs.audit_leakage(fs.get_historical_features(spine, ["newest", "newest_3"]))
+    fs.close()
+
+    assert report.ok, str(report)
+    assert report.cells_proven == 56
+
+
 def test_under_happened_only_the_event_has_to_precede(shop: tw.FeatureStore) -> None:
     ts = shop.get_historical_features(SPINE, FEATURES, as_of="happened")
 
@@ -366,13 +399,17 @@ def test_the_engines_frames_of_random_worlds_are_proven(tmp_path: Path, scale) -
         world = random_world(seed)
         store = project_of(world, tmp_path / str(seed))
         try:
-            report = store.audit_leakage(ask(store, world))
+            made = ask(store, world)
+            reports = [
+                store.audit_leakage(frame, manifest=made) for frame in (made, made.to_pandas(), made.to_polars())
+            ]
         except ValueOverflow:
             continue
         finally:
             store.close()
-        assert report.ok, f"seed {seed}\n{report}"
-        proven += report.cells_proven
+        for report in reports:
+            assert report.ok, f"seed {seed}\n{report}"
+        proven += reports[0].cells_proven
     assert proven > 1_000
 
 

@@ -204,9 +204,11 @@ def _changed(session: EngineSession, group: RegisteredGroup, feature: ManifestFe
 
 
 def _cells(column: pa.ChunkedArray, dtype: str) -> Cells:
-    """Return a feature's column, in the feature's type where it fits (pandas makes floats of integers with nulls)."""
+    """Return a feature's column, in the feature's own type where it fits."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if pa.types.is_floating(column.type) and not is_float(dtype):
+        return cells_of(column)  # pandas makes floats of integers with nulls: what that rounded must not look exact
     try:
         return cells_of(column.cast(to_arrow_type(dtype)))
     except pa.ArrowException:
@@ -320,11 +322,17 @@ class _Judge:
 
     def _holds(self, found: object, evidence: Evidence, dtype: str) -> bool:
         expected = evidence.value
-        if found is None and is_nan(expected):
-            return self.nan_is_null
+        if self.nan_is_null:
+            expected, found = _without_nan(expected), _without_nan(found)
         if isinstance(found, float) and isinstance(expected, (int, Decimal)) and not is_float(dtype):
             return float(expected) == found  # a frame whose integers or decimals became floats on the way
         return same(expected, found, evidence.scale)
+
+
+def _without_nan(value: object) -> object:
+    if isinstance(value, list):
+        return [_without_nan(part) for part in value]
+    return None if is_nan(value) else value
 
 
 def _shown(value: object, dtype: str) -> object:
