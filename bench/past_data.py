@@ -86,16 +86,11 @@ def make_events(cache: Path, events: Events) -> Path:
     partial = cache / f"{place.name}.partial-{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    parts = max(4, -(-events.rows // _ROWS_A_FILE))
-    rows_of_key = _shares(events)
-    for part in range(parts):
-        print(f"making {place.name}: file {part + 1} of {parts}", file=sys.stderr)
-        first, last = events.rows * part // parts, events.rows * (part + 1) // parts
-        draw = np.random.default_rng([events.seed, part])
-        span_us = events.days * DAY_US
-        began, ended = START_US + span_us * part // parts, START_US + span_us * (part + 1) // parts
-        table = _chunk(events, draw, np.sort(draw.integers(began, ended, last - first)), rows_of_key)
-        pq.write_table(table, partial / f"part-{part:04d}.parquet", row_group_size=_ROWS_A_GROUP)
+    try:
+        _write(events, partial)
+    except BaseException:  # also Ctrl-C: half a log can be gigabytes
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     partial.rename(place)
     return place
 
@@ -134,6 +129,19 @@ def checks_of(table: object, names: Sequence[str] | None = None) -> dict[str, ob
         found[f"total of {name}"] = pc.sum(column).as_py() or 0.0
         found[f"filled in {name}"] = pc.sum(pc.not_equal(column, 0)).as_py() or 0
     return found
+
+
+def _write(events: Events, partial: Path) -> None:
+    parts = max(4, -(-events.rows // _ROWS_A_FILE))
+    rows_of_key = _shares(events)
+    for part in range(parts):
+        print(f"making {partial.stem}: file {part + 1} of {parts}", file=sys.stderr)
+        first, last = events.rows * part // parts, events.rows * (part + 1) // parts
+        draw = np.random.default_rng([events.seed, part])
+        span_us = events.days * DAY_US
+        began, ended = START_US + span_us * part // parts, START_US + span_us * (part + 1) // parts
+        table = _chunk(events, draw, np.sort(draw.integers(began, ended, last - first)), rows_of_key)
+        pq.write_table(table, partial / f"part-{part:04d}.parquet", row_group_size=_ROWS_A_GROUP)
 
 
 def _name(wanted: Events | Spine) -> str:
