@@ -12,6 +12,7 @@ import pyarrow as pa
 from timewell.build.native import Frame
 from timewell.build.trainingset import TrainingSet
 from timewell.errors import UsageError
+from timewell.stores.arrow import takeable
 from timewell.stores.frames import to_table
 
 Places = npt.NDArray[np.intp]
@@ -39,7 +40,7 @@ def read_features(result: object, spine: Frame) -> Features:
     UsageError
         It has another number of rows than the spine, or its rows in another order, as far as the spine's columns tell.
     """
-    table = result.to_arrow() if isinstance(result, TrainingSet) else to_table(result)
+    table = takeable(result.to_arrow() if isinstance(result, TrainingSet) else to_table(result))
     if table.num_rows != len(spine):
         problem = f"the function returned {table.num_rows:,} rows for a spine of {len(spine):,}"
         hint = "Return one row for each row of the spine, in its order; a join without a time multiplies rows."
@@ -55,7 +56,7 @@ def read_features(result: object, spine: Frame) -> Features:
     if not own and not numbered and index != asked_index and sorted(index) == sorted(asked_index):
         problem = "the function returned the rows in another order than the spine's, by the index"
         raise UsageError(problem=problem, hint=_KEEP_ORDER)
-    columns = {name: _takeable(table[name]) for name in table.column_names if name not in own}
+    columns = {name: table[name] for name in table.column_names if name not in own}
     return Features(columns=columns, own=tuple(own))
 
 
@@ -69,11 +70,6 @@ def _is_reordered(asked: pa.ChunkedArray, found: pa.ChunkedArray) -> bool:
         return False
     one, other = ([repr(value) for value in column.to_pylist()] for column in (asked, found))
     return one != other and sorted(one) == sorted(other)
-
-
-def _takeable(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column in a type that rows can be taken from: polars hands over views of text, which pyarrow cannot."""
-    return column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column
 
 
 def _index(frame: object) -> list[str]:

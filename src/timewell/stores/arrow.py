@@ -69,3 +69,11 @@ def to_scalar(value: object, dtype: str) -> pa.Scalar:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and decimal_parts(dtype):
         return pa.scalar(Decimal(str(value)), to_arrow_type(dtype))
     return pa.scalar(value).cast(to_arrow_type(dtype))
+
+
+def takeable(table: pa.Table) -> pa.Table:
+    """Return a table that rows can be taken from: polars hands over text as views, of which pyarrow 26 takes none."""
+    for number, field in enumerate(table.schema):
+        if pa.types.is_string_view(field.type):
+            table = table.set_column(number, field.name, table.column(number).cast(pa.large_string()))
+    return table
