@@ -138,7 +138,7 @@ class Evaluation:
     def _latest(self, shape: RowShape, rows: str, *, state: bool) -> pa.Table:
         choice, parts, runner = self._choice("latest", rows), [], self._runner
         if choice.hot:
-            found = linear.latest(runner, shape, rows, choice.hot, rows_a_pass=self._means.rows_a_pass)
+            found = linear.latest(self._hot(shape, rows, choice.hot))
             values = latest_values(self._query, state=state)
             with runner.named("hot_latest_found", found):
                 parts.append(runner.table(LATEST_OF_HOT.format(values=values)))
@@ -158,7 +158,7 @@ class Evaluation:
             return _in_order(runner.table(f"SELECT p.i, {values} FROM probes AS p"))
         choice, parts = self._choice("windows", rows), []
         if choice.hot:
-            found = linear.windows(runner, shape, rows, choice.hot, rows_a_pass=self._means.rows_a_pass)
+            found = linear.windows(self._hot(shape, rows, choice.hot))
             with runner.named("hot_windows_found", found):
                 parts.append(runner.table(WINDOWS_OF_HOT.format(values=values)))
         if choice.join or self._without_key(choice):
@@ -166,6 +166,10 @@ class Evaluation:
             joined = hash_join.windows_sql(self._query, shape, rows, probes)
             parts.append(runner.table(WINDOWS_OF_OTHERS.format(values=values, probes=probes, found=joined)))
         return _in_order(pa.concat_tables(parts))
+
+    def _hot(self, shape: RowShape, rows: str, keys: str) -> linear.Hot:
+        most = self._means.rows_a_pass
+        return linear.Hot(runner=self._runner, shape=shape, rows=rows, keys=keys, rows_a_pass=most)
 
     def _without_key(self, choice: Choice) -> bool:
         """Whether probes are left that no entity answers for: those with a null in their key."""

@@ -46,6 +46,27 @@ GROUP BY h.kid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hot:
+    """The entities that take linear passes, and the rows they may have.
+
+    Attributes
+    ----------
+    keys
+        Name of their table: ``k0..``, ``kid``, ``probes``, ``events`` (null where not counted).
+    rows
+        SQL for the rows that may count.
+    rows_a_pass
+        How many rows may be held at once.
+    """
+
+    runner: Runner
+    shape: RowShape
+    rows: str
+    keys: str
+    rows_a_pass: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Portion:
     """The rows and probes of some entities."""
 
@@ -58,19 +79,19 @@ class _Portion:
     table: pa.Table
 
 
-def windows(runner: Runner, shape: RowShape, rows: str, hot: str, *, rows_a_pass: int) -> pa.Table:
+def windows(hot: Hot) -> pa.Table:
     """Return ``i`` and, as the join does, ``v<number>`` and ``n<number>`` for each feature that looks at a window."""
-    query = runner.query
+    query = hot.runner.query
     asked = [(number, feature) for number, feature in enumerate(query.features) if not feature.is_latest]
     columns = sorted({feature.column for _, feature in asked if feature.column})
     parts = []
-    for portion in _portions(runner, shape, rows, hot, columns=columns, ordered=needs_order(query), most=rows_a_pass):
+    for portion in _portions(hot, columns, ordered=needs_order(query)):
         enter = portion.positions.first(portion.kid, portion.visible)
         covers = {}
         for window in {feature.window_us or 0 for _, feature in asked}:
             until = np.minimum(portion.superseded, portion.event + window)
             covers[window] = Cover.of(enter, portion.positions.first(portion.kid, until), len(portion.probes))
-        values = {name: Column(_whole(portion.table[plain_column(name)]), shape.columns[name]) for name in columns}
+        values = {name: Column(_whole(portion.table[plain_column(name)]), hot.shape.columns[name]) for name in columns}
         passes = Windows(covers=covers, columns=values, rows=np.ones(len(portion.kid), np.int64))
         found = {"i": pa.array(portion.probes)}
         for number, feature in asked:
@@ -81,11 +102,11 @@ def windows(runner: Runner, shape: RowShape, rows: str, hot: str, *, rows_a_pass
     return pa.concat_tables(parts, promote_options="permissive")
 
 
-def latest(runner: Runner, shape: RowShape, rows: str, hot: str, *, rows_a_pass: int) -> pa.Table:
+def latest(hot: Hot) -> pa.Table:
     """Return ``i``, the newest row's event time ``ev`` and its values for each probe, null where no row counts."""
-    columns = sorted({feature.column for feature in runner.query.features if feature.is_latest and feature.column})
+    columns = sorted({feature.column for feature in hot.runner.query.features if feature.is_latest and feature.column})
     parts = []
-    for portion in _portions(runner, shape, rows, hot, columns=columns, ordered=True, most=rows_a_pass):
+    for portion in _portions(hot, columns, ordered=True):
         enter = portion.positions.first(portion.kid, portion.visible)
         leave = portion.positions.first(portion.kid, portion.superseded)
         cover = Cover.of(enter, leave, len(portion.probes))
@@ -101,17 +122,15 @@ def plain_column(name: str) -> str:
     return f"c_{name}"
 
 
-def _portions(
-    runner: Runner, shape: RowShape, rows: str, hot: str, *, columns: list[str], ordered: bool, most: int
-) -> Iterator[_Portion]:
-    query = runner.query
+def _portions(hot: Hot, columns: list[str], *, ordered: bool) -> Iterator[_Portion]:
+    query, runner = hot.runner.query, hot.runner
     chosen = "".join(f", r.{value_column(name)}" for name in columns)
-    same = same_key(query, "r", "h")
-    order = f"ORDER BY h.kid, {shape.oldest_first('r')}" if ordered else ""
-    for portion in _ranges(runner, rows, hot, most):
-        probes = runner.table(PROBES.format(hot=hot, same_key=same_key(query, "p", "h"), portion=portion))
+    same_row, same_probe = same_key(query, "r", "h"), same_key(query, "p", "h")
+    order = f"ORDER BY h.kid, {hot.shape.oldest_first('r')}" if ordered else ""
+    for portion in _ranges(hot):
+        probes = runner.table(PROBES.format(hot=hot.keys, same_key=same_probe, portion=portion))
         table = runner.table(
-            ROWS.format(columns=chosen, rows=rows, hot=hot, same_key=same, portion=portion, order=order)
+            ROWS.format(columns=chosen, rows=hot.rows, hot=hot.keys, same_key=same_row, portion=portion, order=order)
         )
         if not ordered:
             table = _by_time(table)
@@ -134,23 +153,20 @@ def _by_time(table: pa.Table) -> pa.Table:
     return table.take(pa.array(order))
 
 
-def _ranges(runner: Runner, rows: str, hot: str, most: int) -> list[str]:
-    """Return conditions that divide the entities into portions of at most ``most`` rows (or one entity)."""
-    query = runner.query
-    every = "TRUE"
-    if runner.rows(f"SELECT count(*) FROM {hot} WHERE events IS NULL")[0][0]:
-        runner.rows(EVENTS.format(rows=rows, hot=hot, same_key=same_key(query, "r", "h")))
+def _ranges(hot: Hot) -> list[str]:
+    """Return conditions that divide the entities into portions of as many rows as may be held (or one entity)."""
+    runner, counts = hot.runner, f"FROM {hot.keys}"
+    if runner.rows(f"SELECT count(*) FROM {hot.keys} WHERE events IS NULL")[0][0]:
+        runner.rows(EVENTS.format(rows=hot.rows, hot=hot.keys, same_key=same_key(runner.query, "r", "h")))
         counts = "FROM counted_events"
-    else:
-        counts = f"FROM {hot}"
     with runner.temporary("counted_events"):
         total = runner.rows(f"SELECT sum(events) {counts}")[0][0] or 0
-        if total <= most:
-            return [every]
+        if total <= hot.rows_a_pass:
+            return ["TRUE"]
         pairs = runner.rows(f"SELECT kid, events {counts} ORDER BY kid")
     found, start, held = [], 0, 0
     for kid, events in pairs:
-        if held and held + events > most:
+        if held and held + events > hot.rows_a_pass:
             found.append(f"h.kid >= {start} AND h.kid < {kid}")
             start, held = kid, 0
         held += events

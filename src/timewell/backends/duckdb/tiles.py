@@ -8,7 +8,7 @@ Floats are added up digit by digit, so equal rows give equal bits whatever insta
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -78,6 +78,17 @@ class Grid:
         return self.first_us + (self.count - 1) * self.step_us
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tiling:
+    """Tiles in the table ``numbered``: their columns' types, the places of floats' digits, and the entities in order."""
+
+    runner: Runner
+    grid: Grid
+    dtypes: Mapping[str, str]
+    places: Mapping[str, list[int]]
+    entities: pa.Table
+
+
 def grid_of(query: GroupQuery, as_ofs: Sequence[int]) -> Grid | None:
     """Return the grid that instants lie on, ``None`` where tiles cannot answer the query."""
     if query.has_latest or query.group.accuracy != "exact" or any(one.type not in TILED for one in query.features):
@@ -142,10 +153,11 @@ def everybody(runner: Runner, shape: RowShape, rows: str, grid: Grid) -> pa.Tabl
         runner.rows(EVERYBODY.format(keys=keys))
         runner.rows(NUMBERED.format(keys=keys, same_key=same_key(query, "t", "e")))
         entities = runner.table(f"SELECT {keys} FROM everybody ORDER BY kid").rename_columns(list(query.key_names))
-        portions = [
-            _portion(runner, shape, grid, columns, digits, entities, first, last)
-            for first, last in _ranges(entities.num_rows, grid)
-        ]
+        tiling = _Tiling(
+            runner=runner, grid=grid, dtypes={name: shape.columns[name] for name in columns}, places=digits,
+            entities=entities,
+        )  # fmt: skip
+        portions = [_portion(tiling, first, last) for first, last in _ranges(entities.num_rows, grid)]
     return _by_instant(query, portions, grid)
 
 
@@ -231,19 +243,10 @@ def _ranges(entities: int, grid: Grid) -> list[tuple[int, int]]:
     return [(first, min(first + size, entities)) for first in range(0, entities, size)]
 
 
-def _portion(
-    runner: Runner,
-    shape: RowShape,
-    grid: Grid,
-    columns: list[str],
-    digits: dict[str, list[int]],
-    entities: pa.Table,
-    first: int,
-    last: int,
-) -> tuple[pa.Table, I64]:
-    """Return the rows of the entities ``[first, last)`` by instant and key, and where each wanted instant ends."""
-    query = runner.query
-    tiles = runner.table(f"FROM numbered WHERE kid >= {first} AND kid < {last}")
+def _portion(tiling: _Tiling, first: int, last: int) -> tuple[pa.Table, I64]:
+    """Return the rows of the entities ``[first, last)`` by instant and key, and where each wanted instant begins."""
+    query, grid, entities = tiling.runner.query, tiling.grid, tiling.entities
+    tiles = tiling.runner.table(f"FROM numbered WHERE kid >= {first} AND kid < {last}")
     cells = (last - first) * grid.count
     base = (_numbers(tiles["kid"]) - first) * grid.count
     enter = _numbers(tiles["enter"])
@@ -255,7 +258,7 @@ def _portion(
             leave = enter + window // grid.step_us
         first_cell, end_cell = (base + np.clip(slot, 0, grid.count) for slot in (enter, leave))
         covers[window] = Cover.of(first_cell, end_cell, cells)
-    measured = {name: _column(tiles, name, shape.columns[name], digits.get(name)) for name in columns}
+    measured = {name: _column(tiles, name, dtype, tiling.places.get(name)) for name, dtype in tiling.dtypes.items()}
     passes = Windows(covers=covers, columns=measured, rows=_numbers(tiles["rows"]))
     counts = [passes.count(feature) for feature in query.features]
     filled = np.logical_or.reduce([count > 0 for count in counts]).reshape(last - first, grid.count)
