@@ -23,7 +23,8 @@ from types import ModuleType
 from timewell import errors
 from timewell.errors import TimewellError
 from timewell.server import problems
-from tools.error_examples import EXAMPLES, Case, Example, project
+from tools.error_examples import EXAMPLES
+from tools.error_projects import Case, Example, project
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "errors.md"
 NEUTRAL = "/projects"  # stands for the directory that the examples were run in

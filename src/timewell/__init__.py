@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from timewell import leakage as leakage
+    from timewell.build.explain import Explanation as Explanation
     from timewell.build.manifest import Manifest as Manifest
+    from timewell.build.trainingset import TrainingFile as TrainingFile
     from timewell.build.trainingset import TrainingSet as TrainingSet
     from timewell.define.aggregation import Aggregation as Aggregation
     from timewell.define.aggregation import count as count
@@ -38,6 +40,7 @@ _AGGREGATES = ("Aggregation", "latest", "sum", "count", "mean", "min", "max", "s
 _HOMES = {
     **dict.fromkeys((*_AGGREGATES, "first", "last", "last_n"), "timewell.define.aggregation"),
     "Entity": "timewell.define.entity",
+    "Explanation": "timewell.build.explain",
     "Feature": "timewell.define.feature",
     "FeatureGroup": "timewell.define.feature",
     "FeatureService": "timewell.define.feature",
@@ -46,6 +49,7 @@ _HOMES = {
     "OnlineFeatures": "timewell.serve.response",
     "Source": "timewell.define.source",
     "TimewellError": "timewell.errors",
+    "TrainingFile": "timewell.build.trainingset",
     "TrainingSet": "timewell.build.trainingset",
 }
 _MODULES = ("leakage",)

@@ -12,7 +12,8 @@ from timewell.backfill.run import OfflineReport, Progress, materialize_offline
 from timewell.build.leakage import SAMPLE_ROWS, audit_leakage
 from timewell.build.leakage_report import LeakageReport
 from timewell.build.manifest import Manifest
-from timewell.build.training import TrainingRequest, explain_training_set, get_training_set
+from timewell.build.stream import make_training_set
+from timewell.build.training import TrainingRequest, explain_training_set
 from timewell.catalog.lookup import Catalog, load_catalog
 from timewell.define.entity import Entity
 from timewell.define.feature import Feature, FeatureGroup, FeatureService
@@ -33,7 +34,7 @@ from timewell.types import parse_duration
 if TYPE_CHECKING:
     from timewell.build.checks import TestOutcome
     from timewell.build.explain import Explanation
-    from timewell.build.trainingset import TrainingSet
+    from timewell.build.trainingset import TrainingFile, TrainingSet
     from timewell.serve.response import OnlineFeatures
 
 
@@ -129,6 +130,8 @@ class FeatureStore:
         as_of: AsOf = "known",
         deterministic: bool = False,
         explain: Literal[False] = False,
+        to_parquet: None = None,
+        progress: Progress | None = None,
     ) -> TrainingSet: ...
 
     @overload
@@ -142,7 +145,24 @@ class FeatureStore:
         as_of: AsOf = "known",
         deterministic: bool = False,
         explain: Literal[True],
+        to_parquet: str | Path | None = None,
+        progress: Progress | None = None,
     ) -> Explanation: ...
+
+    @overload
+    def get_historical_features(
+        self,
+        spine: object,
+        features: Sequence[str] | str | Manifest | Mapping[str, Any] = (),
+        *,
+        service: str | None = None,
+        event_time: str | None = None,
+        as_of: AsOf = "known",
+        deterministic: bool = False,
+        explain: Literal[False] = False,
+        to_parquet: str | Path,
+        progress: Progress | None = None,
+    ) -> TrainingFile: ...
 
     def get_historical_features(
         self,
@@ -154,7 +174,9 @@ class FeatureStore:
         as_of: AsOf = "known",
         deterministic: bool = False,
         explain: bool = False,
-    ) -> TrainingSet | Explanation:
+        to_parquet: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> TrainingSet | TrainingFile | Explanation:
         """Join features onto a spine, each as it was at the row's instant.
 
         Parameters
@@ -173,11 +195,22 @@ class FeatureStore:
             Fold floats in one order: equal bit for bit between runs.
         explain
             Return how this would be computed instead of computing it; nothing is written.
+        to_parquet
+            Write the result to this file in parts instead of holding it whole; a spine in a Parquet file is read in
+            parts, too.
+        progress
+            Called with a label, the rows done and all rows, while a file is written.
+
+        Raises
+        ------
+        ResultTooLarge
+            The result would not fit into memory; nothing was computed.
         """
         request = TrainingRequest(spine, features, service, event_time, as_of, deterministic)
         if explain:
             return explain_training_set(self.project, request)
-        return get_training_set(self.project, request)
+        target = None if to_parquet is None else Path(to_parquet)
+        return make_training_set(self.project, request, target, progress)
 
     def audit_leakage(
         self, training_set: object, *, manifest: object = None, sample: int | None = SAMPLE_ROWS, seed: int = 0

@@ -106,9 +106,9 @@ def test_a_training_set_is_audited_as_it_is_written(shop, cli, monkeypatch) -> N
     assert "clean: 3 cells proven, no value knew the future (all 3 rows" in said.out
     assert cli(*command, "--json").document["audit"]["ok"] is True
 
-    def suspicious(store, made):
-        wrong = made.to_pandas().assign(order_amount_7d=1.5)
-        return audit(store, wrong, manifest=made)
+    def suspicious(store, file, manifest):
+        wrong = pq.read_table(file).to_pandas().assign(order_amount_7d=1.5)
+        return audit(store, wrong, manifest=manifest)
 
     audit = FeatureStore.audit_leakage
     monkeypatch.setattr(FeatureStore, "audit_leakage", suspicious)

@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from timewell.build.retrieval import GroupKey, Part, asks
+from timewell.build.size import show_bytes
 from timewell.build.spine import Spine
 from timewell.stores.offline import EngineSession
 from timewell.stores.plan import QueryPlan
@@ -23,11 +24,14 @@ class Explanation:
         Rows of the spine.
     queries
         Groups that read the same rows share one; ``group`` then names them all.
+    result_bytes
+        Memory that the result would take, estimated.
     from_tables
         Group (``name@version``) to how many rows' values are read from its offline table instead.
     """
 
     rows: int
+    result_bytes: int
     queries: tuple[QueryPlan, ...]
     from_tables: Mapping[str, int]
 
@@ -38,7 +42,9 @@ class Explanation:
     def __str__(self) -> str:
         asked = f"{len(self.queries)} {'query' if len(self.queries) == 1 else 'queries'}"
         read = [f"{group}: {rows:,} rows from its offline table" for group, rows in self.from_tables.items()]
-        return "\n".join([f"{self.rows:,} rows, {asked}", *read, *map(str, self.queries)])
+        return "\n".join(
+            [f"{self.rows:,} rows (about {show_bytes(self.result_bytes)}), {asked}", *read, *map(str, self.queries)]
+        )
 
     def _repr_html_(self) -> str:
         cells = []
@@ -56,11 +62,12 @@ class Explanation:
         return f"<table><caption>{self.rows:,} rows, not computed</caption><tr>{head}</tr>{body}</table>"
 
 
-def explained(session: EngineSession, spine: Spine, parts: dict[GroupKey, Part]) -> Explanation:
+def explained(session: EngineSession, spine: Spine, parts: dict[GroupKey, Part], result_bytes: int) -> Explanation:
     """Ask the engine for its plans, and for nothing else."""
     queries, covered = asks(spine, parts)
     return Explanation(
-        rows=spine.table.num_rows,
+        rows=spine.rows,
+        result_bytes=result_bytes,
         queries=tuple(session.plan(ask.query, ask.probes) for ask in queries),
         from_tables={parts[key].group.compiled.ref: int(mask.sum()) for key, mask in covered.items()},
     )

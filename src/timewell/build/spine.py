@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 
+from timewell.build.digest import RowsDigest
 from timewell.errors import (
     InvalidInstant,
     MissingColumn,
@@ -30,7 +31,7 @@ from timewell.stores.query import INSTANT, GroupQuery
 from timewell.types import DAY_US, local_to_utc_us, parse_instant, zone
 
 _READERS = {
-    ".parquet": pq.read_table,
+    ".parquet": lambda path: pq.read_table(path, partitioning=None),  # the file's own columns, none out of its path
     ".csv": pyarrow.csv.read_csv,
     ".json": pyarrow.json.read_json,
     ".jsonl": pyarrow.json.read_json,
@@ -58,13 +59,46 @@ class Spine:
     event_time: str
     instants: pa.Array
 
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        rows: int = self.table.num_rows
+        return rows
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns as they came."""
+        return self.table.schema
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the rows take."""
+        taken: int = self.table.nbytes
+        return taken
+
     def digest(self) -> str:
         """Return a digest of the columns' names and values."""
+        digest = RowsDigest(self.table.schema)
+        digest.update(self.table)
+        return digest.hexdigest()
+
+    def earlier_digest(self) -> str:
+        """Return the digest in the form that manifests had before :mod:`timewell.build.digest`."""
         digest = hashlib.blake2b(digest_size=16)
         plain = self.table.replace_schema_metadata(None).combine_chunks()
         with pa.ipc.new_stream(_Sink(digest), plain.schema) as writer:
             writer.write_table(plain)
         return digest.hexdigest()
+
+    def whole(self) -> Spine:
+        """Return the spine with all its rows in memory."""
+        return self
+
+    def parts(self, rows: int) -> Iterator[Spine]:
+        """Yield the spine in pieces of so many rows, in order."""
+        for start in range(0, self.rows, rows):
+            part, instants = self.table.slice(start, rows), self.instants.slice(start, rows)
+            yield Spine(table=part, event_time=self.event_time, instants=instants)
 
     def probes(self, query: GroupQuery) -> pa.Table:
         """Return what to ask the engine for a group: its keys and the instants, in row order.
@@ -131,13 +165,8 @@ def read_spine(
         Naming the column and what to do.
     """
     table = _load(spine, session, root)
-    for name in table.column_names:
-        if table.column_names.count(name) > 1:
-            raise UsageError(problem=f"the spine has two columns called {name!r}", hint="Rename or drop one of them.")
-    column = event_time or _time_column(table)
-    if column not in table.column_names:
-        raise MissingColumn(table="the spine", asked=column, known=table.column_names)
-    return Spine(table=table, event_time=column, instants=_instants(table[column], column, assume_timezone))
+    column = time_column(table.schema, event_time)
+    return Spine(table=table, event_time=column, instants=read_instants(table[column], column, assume_timezone))
 
 
 def _load(spine: object, session: EngineSession, root: Path) -> pa.Table:
@@ -156,17 +185,35 @@ def _load(spine: object, session: EngineSession, root: Path) -> pa.Table:
         raise SpineUnreadable(location=path, problem=str(problem).split("\n", 1)[0]) from None
 
 
-def _time_column(table: pa.Table) -> str:
-    named = [name for name in _TIME_NAMES if name in table.column_names]
-    times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
-    chosen = named[:1] or times
+def time_column(schema: pa.Schema, asked: str | None) -> str:
+    """Return the name of a spine's time column: the one asked for, or the plain one.
+
+    Raises
+    ------
+    UsageError, MissingColumn
+    """
+    for name in schema.names:
+        if schema.names.count(name) > 1:
+            raise UsageError(problem=f"the spine has two columns called {name!r}", hint="Rename or drop one of them.")
+    named = [name for name in _TIME_NAMES if name in schema.names]
+    times = [field.name for field in schema if pa.types.is_timestamp(field.type)]
+    chosen = [asked] if asked else named[:1] or times
     if len(chosen) != 1:
         problem = f"the spine's time column is not clear (timestamps: {', '.join(times) or 'none'})"
         raise UsageError(problem=problem, hint='Name it: event_time="...".')
+    if chosen[0] not in schema.names:
+        raise MissingColumn(table="the spine", asked=chosen[0], known=schema.names)
     return chosen[0]
 
 
-def _instants(column: pa.ChunkedArray, name: str, assume_timezone: str | None) -> pa.Array:
+def read_instants(column: pa.ChunkedArray, name: str, assume_timezone: str | None) -> pa.Array:
+    """Return the instants of a spine's time column as int64 microseconds.
+
+    Raises
+    ------
+    UsageError, NaiveTimestamp, InvalidInstant, WrongColumnType
+        Naming the column.
+    """
     found = column.type
     if column.null_count:
         problem = f"the spine's column {name!r} has {column.null_count} nulls; every row needs its instant"

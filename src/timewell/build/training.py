@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version as installed
 from typing import Any, cast
 
+import pyarrow as pa
+
+from timewell.build.digest import PREFIX
 from timewell.build.explain import Explanation, explained
 from timewell.build.keep import KeyDigests, keep_manifest
 from timewell.build.manifest import Manifest, ManifestFeature
-from timewell.build.retrieval import GroupKey, Part, parts_of, retrieve
-from timewell.build.spine import Spine, read_spine
+from timewell.build.retrieval import GroupKey, Part, Retrieved, parts_of, retrieve
+from timewell.build.size import Limit, in_memory_limit, refuse_too_large, row_bytes, rows_a_part, value_bytes
+from timewell.build.spine import Spine
+from timewell.build.spinefile import SpineFile, open_spine
 from timewell.build.trainingset import TrainingSet
 from timewell.catalog.lookup import Catalog, Resolved, load_catalog, refuse_repeated, source_catalog
 from timewell.errors import UsageError
@@ -56,48 +61,102 @@ class TrainingRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
-    """A request understood: what is asked of which session, and the columns that come out."""
+class Prepared:
+    """A request understood: what is asked of which session, and the columns that come out.
+
+    Attributes
+    ----------
+    earlier
+        The manifest whose frame is to be made again.
+    columns
+        Names of the features' columns, in the order of ``resolved``.
+    """
 
     request: TrainingRequest
+    earlier: Manifest | None
     catalog: Catalog
     session: EngineSession
-    spine: Spine
-    digest: str
+    spine: Spine | SpineFile
     resolved: Sequence[Resolved]
     columns: Sequence[str]
     parts: dict[GroupKey, Part]
 
     @property
-    def rows(self) -> int:
-        """Rows of the spine."""
-        rows: int = self.spine.table.num_rows
-        return rows
+    def values_bytes(self) -> int:
+        """Memory that the feature columns of one row take, estimated."""
+        return sum(value_bytes(item.feature, item.group.dtypes[item.feature.name]) for item in self.resolved)
+
+    @property
+    def result_bytes(self) -> int:
+        """Memory that the result takes, estimated."""
+        return self.spine.bytes + self.spine.rows * self.values_bytes
+
+    def rows_a_part(self, limit: Limit) -> int:
+        """Return how many rows to compute at once; raises ``ResultTooLarge`` where even few are too many."""
+        return rows_a_part(row_bytes(self.spine.schema) + self.values_bytes, limit, self.in_words)
+
+    @property
+    def in_words(self) -> str:
+        """The result, in words."""
+        count = len(self.columns)
+        return f"a training set of {self.spine.rows:,} rows and {count:,} feature{'' if count == 1 else 's'}"
+
+    def named(self, found: Retrieved) -> dict[str, pa.ChunkedArray]:
+        """Return the features' columns by their names in the result."""
+        pairs = zip(self.columns, self.resolved, strict=True)
+        return {column: found.columns[item.group.key][item.feature.name] for column, item in pairs}
+
+    def add_keys(self, digests: KeyDigests, spine: Spine) -> None:
+        """Take the keys of some rows, once for each entity."""
+        probes = spine.all_probes([part.query for part in self.parts.values()])
+        entities = {
+            (part.group.compiled.entity.name, part.group.key_types, *table.column_names): table
+            for part, table in zip(self.parts.values(), probes, strict=True)
+        }
+        for (name, types, *_), table in entities.items():
+            digests.add(name, types, table.drop_columns([INSTANT]))
+
+    def checked_digest(self, spine: Spine | SpineFile) -> str:
+        """Return the digest of the spine's rows; refuses rows that are not those of the earlier manifest."""
+        digest = spine.digest()
+        if self.earlier is None:
+            return digest
+        kept = self.earlier.spine_digest
+        if kept != (digest if kept.startswith(PREFIX) else spine.whole().earlier_digest()):
+            problem = "the spine is not the one the manifest was made with"
+            raise UsageError(problem=problem, hint="Give the same rows in the same order and types.")
+        return kept
 
 
 def get_training_set(project: Project, request: TrainingRequest) -> TrainingSet:
     """Return the spine with one column per feature, each as it was at the row's instant; its manifest is kept."""
-    with _prepared(project, request) as asked:
-        digests = KeyDigests(project.secret)
+    limit = in_memory_limit(project.config.engine.memory_limit)
+    with prepared(project, request, lambda asked: refuse_too_large(asked.result_bytes, limit, asked.in_words)) as asked:
+        spine, digests = asked.spine.whole(), KeyDigests(project.secret)
+        digest = asked.checked_digest(spine)
         with ThreadPoolExecutor(max_workers=1) as beside:  # the engine leaves Python free while it computes
-            kept = beside.submit(_add_keys, digests, asked.spine, list(asked.parts.values()))
-            found = retrieve(asked.session, asked.spine, asked.parts)
+            kept = beside.submit(asked.add_keys, digests, spine)
+            found = retrieve(asked.session, spine, asked.parts)
             kept.result()
-        manifest = _manifest(project, asked, found.from_tables)
-    pairs = zip(asked.columns, asked.resolved, strict=True)
-    named = {column: found.columns[item.group.key][item.feature.name] for column, item in pairs}
+        manifest = manifest_of(project, asked, digest, found.from_tables)
     keep_manifest(project, manifest, digests)
-    return TrainingSet(spine=asked.spine, values=named, manifest=manifest)
+    return TrainingSet(spine=spine, values=asked.named(found), manifest=manifest)
 
 
 def explain_training_set(project: Project, request: TrainingRequest) -> Explanation:
     """Return how :func:`get_training_set` would compute this; computes and writes nothing."""
-    with _prepared(project, request) as asked:
-        return explained(asked.session, asked.spine, asked.parts)
+    with prepared(project, request) as asked:
+        return explained(asked.session, asked.spine.whole(), asked.parts, asked.result_bytes)
 
 
 @contextmanager
-def _prepared(project: Project, request: TrainingRequest) -> Iterator[_Prepared]:
+def prepared(
+    project: Project, request: TrainingRequest, refuse: Callable[[Prepared], object] | None = None
+) -> Iterator[Prepared]:
+    """Open a session for a request and find out what it asks for.
+
+    ``refuse`` is called before any source is looked at, when ``parts`` are not known yet.
+    """
     if request.as_of not in {"known", "happened"}:
         hint = "Write as_of='known' (rows count once they have arrived) or as_of='happened'."
         raise UsageError(problem=f"as_of is 'known' or 'happened', not {request.as_of!r}", hint=hint)
@@ -108,7 +167,7 @@ def _prepared(project: Project, request: TrainingRequest) -> Iterator[_Prepared]
     asked = earlier.references() if earlier else request.features
     resolved = catalog.resolve_all(asked, service=request.service)  # type: ignore[arg-type]  # a manifest was replaced
     with project.engine.session(source_catalog(project, catalog), project.engine_settings) as session:
-        spine = read_spine(
+        spine = open_spine(
             request.spine,
             event_time=request.event_time or (earlier.event_time if earlier else None),
             session=session,
@@ -117,32 +176,21 @@ def _prepared(project: Project, request: TrainingRequest) -> Iterator[_Prepared]
         )
         columns = earlier.columns() if earlier else []
         columns += [item.column for item in resolved[len(columns) :]]
-        refuse_repeated(columns, spine.table.column_names)
-        digest = spine.digest()
-        if earlier and earlier.spine_digest != digest:
-            problem = "the spine is not the one the manifest was made with"
-            raise UsageError(problem=problem, hint="Give the same rows in the same order and types.")
-        yield _Prepared(
+        refuse_repeated(columns, spine.schema.names)
+        made = Prepared(
             request=request,
+            earlier=earlier,
             catalog=catalog,
             session=session,
             spine=spine,
-            digest=digest,
             resolved=resolved,
             columns=columns,
-            parts=parts_of(project, session, resolved, as_of=request.as_of, deterministic=request.deterministic),
+            parts={},
         )
-
-
-def _add_keys(digests: KeyDigests, spine: Spine, parts: Sequence[Part]) -> None:
-    """Take the keys of a spine, once for each entity."""
-    probes = spine.all_probes([part.query for part in parts])
-    entities = {
-        (part.group.compiled.entity.name, part.group.key_types, *table.column_names): table
-        for part, table in zip(parts, probes, strict=True)
-    }
-    for (name, types, *_), table in entities.items():
-        digests.add(name, types, table.drop_columns([INSTANT]))
+        if refuse:
+            refuse(made)
+        parts = parts_of(project, session, resolved, as_of=request.as_of, deterministic=request.deterministic)
+        yield replace(made, parts=parts)
 
 
 def _earlier(features: object) -> Manifest | None:
@@ -166,11 +214,14 @@ def _as_used(column: str, item: Resolved, part: Part, computed_from: str) -> Man
     )
 
 
-def _manifest(project: Project, asked: _Prepared, from_tables: Mapping[GroupKey, int]) -> Manifest:
+def manifest_of(
+    project: Project, asked: Prepared, digest: str, from_tables: Mapping[GroupKey, int] | None = None
+) -> Manifest:
+    """Return the manifest of a result; its id does not depend on where values were read."""
     features = []
     for column, item in zip(asked.columns, asked.resolved, strict=True):
-        read = from_tables.get(item.group.key, 0)
-        origin = "sources" if not read else "tables" if read == asked.rows else "tables and sources"
+        read = (from_tables or {}).get(item.group.key, 0)
+        origin = "sources" if not read else "tables" if read == asked.spine.rows else "tables and sources"
         features.append(_as_used(column, item, asked.parts[item.group.key], origin))
     code = {"timewell": installed("timewell"), "engine": project.engine.name, "engine_version": project.engine.version}
     keys = {name for part in asked.parts.values() for name in part.query.key_names}
@@ -179,8 +230,8 @@ def _manifest(project: Project, asked: _Prepared, from_tables: Mapping[GroupKey,
         created_us=project.clock.now_us(),
         as_of=asked.request.as_of,
         event_time=asked.spine.event_time,
-        rows=asked.rows,
-        spine_digest=asked.digest,
+        rows=asked.spine.rows,
+        spine_digest=digest,
         features=tuple(features),
         epoch=asked.catalog.epochs.epoch,
         code=code,

@@ -70,9 +70,7 @@ class TrainingSet:
 
     def to_arrow(self) -> pa.Table:
         """Return an Arrow table without the pandas index columns."""
-        table = self._joined()
-        index = [name for name in table.column_names if name.startswith(_INDEX)]
-        return table.drop_columns(index) if index else table
+        return without_index(self._joined())
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a pandas frame; a pandas spine gets its index back."""
@@ -93,26 +91,75 @@ class TrainingSet:
     def to_parquet(self, path: str | Path) -> Path:
         """Write a Parquet file, whole or not at all, with the manifest in its metadata; returns its path."""
         table, target = self.to_arrow(), Path(path)
-        note = {b"timewell.manifest": self.manifest.id.encode()}
         with durable.replacing(target) as temporary:
-            pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **note}), temporary)
+            pq.write_table(table.replace_schema_metadata(noted(table.schema, self.manifest)), temporary)
         return target
 
     def _joined(self) -> pa.Table:
-        table = self._spine.table
-        for name, column in self._values.items():
-            table = table.append_column(name, column)
-        return table
+        return join_columns(self._spine.table, self._values)
 
     def __repr__(self) -> str:
-        shares = ", ".join(f"{name} {1 - part.null_rate:.0%}" for name, part in self.coverage.items())
-        return f"TrainingSet({len(self)} rows; filled: {shares}; manifest {self.manifest.id})"
+        return f"TrainingSet({_in_short(self)})"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{escape(name)}</td><td>{part.rows - part.nulls:,}</td><td>{part.null_rate:.1%}</td></tr>"
-            for name, part in self.coverage.items()
-        )
-        head = "<tr><th>feature</th><th>values</th><th>null</th></tr>"
-        title = f"{len(self):,} rows, as {escape(self.manifest.as_of)}, manifest {escape(self.manifest.id)}"
-        return f"<table><caption>{title}</caption>{head}{rows}</table>"
+        return _as_html(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingFile:
+    """A training set that was written to a Parquet file in parts and never held whole.
+
+    Attributes
+    ----------
+    path
+        The file; its metadata names the manifest.
+    coverage
+        Rows and nulls of each feature column.
+    """
+
+    path: Path
+    rows: int
+    manifest: Manifest
+    coverage: Mapping[str, Coverage]
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __repr__(self) -> str:
+        return f"TrainingFile({str(self.path)!r}, {_in_short(self)})"
+
+    def _repr_html_(self) -> str:
+        return _as_html(self)
+
+
+def join_columns(table: pa.Table, values: Mapping[str, pa.ChunkedArray]) -> pa.Table:
+    """Return a spine's columns, then those of the features."""
+    for name, column in values.items():
+        table = table.append_column(name, column)
+    return table
+
+
+def without_index(table: pa.Table) -> pa.Table:
+    """Leave out the columns in which a pandas index travels."""
+    index = [name for name in table.column_names if name.startswith(_INDEX)]
+    return table.drop_columns(index) if index else table
+
+
+def noted(schema: pa.Schema, manifest: Manifest) -> dict[bytes, bytes]:
+    """Return a schema's metadata with the id of a manifest."""
+    return {**(schema.metadata or {}), b"timewell.manifest": manifest.id.encode()}
+
+
+def _in_short(made: TrainingSet | TrainingFile) -> str:
+    shares = ", ".join(f"{name} {1 - part.null_rate:.0%}" for name, part in made.coverage.items())
+    return f"{len(made)} rows; filled: {shares}; manifest {made.manifest.id}"
+
+
+def _as_html(made: TrainingSet | TrainingFile) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td>{part.rows - part.nulls:,}</td><td>{part.null_rate:.1%}</td></tr>"
+        for name, part in made.coverage.items()
+    )
+    head = "<tr><th>feature</th><th>values</th><th>null</th></tr>"
+    title = f"{len(made):,} rows, as {escape(made.manifest.as_of)}, manifest {escape(made.manifest.id)}"
+    return f"<table><caption>{title}</caption>{head}{rows}</table>"

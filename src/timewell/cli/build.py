@@ -13,7 +13,7 @@ from timewell.types import format_instant, parse_range
 
 if TYPE_CHECKING:
     from timewell.build.leakage_report import LeakageReport
-    from timewell.build.trainingset import TrainingSet
+    from timewell.build.trainingset import TrainingFile
     from timewell.materialize.online import OnlineReport
 
 Names = Annotated[
@@ -188,13 +188,15 @@ def train(
         plan = session.store.get_historical_features(_spine(spine), names_in(features), **request, explain=True)
         return Answer(document=plan.to_dict(), show=lambda screen: screen.line(str(plan)))
     target = _target(out)
-    made = session.store.get_historical_features(_spine(spine), names_in(features), **request)
-    made.to_parquet(target)
-    report = session.store.audit_leakage(made) if audit else None
+    with session.progress() as progress:
+        made = session.store.get_historical_features(
+            _spine(spine), names_in(features), **request, to_parquet=target, progress=progress
+        )
+    report = session.store.audit_leakage(target.resolve(), manifest=made.manifest) if audit else None
     return _trained(target, made, report, manifest=manifest)
 
 
-def _trained(out: Path, made: "TrainingSet", report: "LeakageReport | None", *, manifest: bool) -> Answer:
+def _trained(out: Path, made: "TrainingFile", report: "LeakageReport | None", *, manifest: bool) -> Answer:
     document = {"out": out.resolve(), **_training_document(made)}
     document |= {"manifest": made.manifest.to_dict()} if manifest else {}
     document |= {"audit": report.to_dict()} if report else {}
@@ -214,7 +216,7 @@ def _target(out: Path | None) -> Path:
     return out
 
 
-def _show_training(screen: Screen, out: Path, made: "TrainingSet", *, manifest: bool) -> None:
+def _show_training(screen: Screen, out: Path, made: "TrainingFile", *, manifest: bool) -> None:
     screen.line(f"wrote {out}: {len(made):,} rows, manifest {made.manifest.id}")
     rows = [(name, part.rows - part.nulls, f"{1 - part.null_rate:.1%}") for name, part in made.coverage.items()]
     screen.table(("feature", "values", "coverage"), rows)
@@ -222,7 +224,7 @@ def _show_training(screen: Screen, out: Path, made: "TrainingSet", *, manifest: 
         screen.line(str(made.manifest))
 
 
-def _training_document(made: "TrainingSet") -> dict[str, object]:
+def _training_document(made: "TrainingFile") -> dict[str, object]:
     coverage = {
         name: {"rows": part.rows, "nulls": part.nulls, "null_rate": part.null_rate}
         for name, part in made.coverage.items()

@@ -142,6 +142,14 @@ class ValueOverflow(TimewellError):
     fix = "Aggregate a float64 or a decimal column instead (cast it in the source)."
 
 
+class ResultTooLarge(UsageError):
+    """A training set would not fit into memory; nothing was computed."""
+
+    code = "result_too_large"
+    template = "{what} would take about {needed} of memory, and {limit}."
+    fix = 'Let it be written in parts: to_parquet="train.parquet", or `timewell train --out train.parquet`; or set a larger memory_limit under [engine] in timewell.toml.'
+
+
 class NotOnline(UsageError):
     """A feature is offline only."""
 
