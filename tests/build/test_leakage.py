@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 import timewell as tw
-from timewell.define.load import Loaded
-from timewell.errors import MissingColumn, MissingKey, UsageError, ValueOverflow
-from timewell.run.register import register
-from timewell.stores.query import INSTANT
-from timewell.testing import oracle
-from timewell.testing.generators import SPINE_TIME, World, random_world
+from timewell.build import leakage
+from timewell.errors import MissingColumn, MissingKey, UsageError
 
 NOW = "2026-03-31T00:00:00Z"
 MOMENT = pa.timestamp("us", tz="UTC")
@@ -340,19 +332,38 @@ def test_a_frame_of_which_nothing_is_known_is_refused(shop: tw.FeatureStore) -> 
 # --- large frames ----------------------------------------------------------------------------------------------------
 
 
+LONG = pa.table({"user_id": [7, 8] * 200, "event_ts": pa.array([day(6)] * 400, MOMENT)})
+
+
 def test_of_a_long_frame_a_sample_is_proven_and_every_row_that_differs(shop: tw.FeatureStore) -> None:
-    spine = pa.table({"user_id": [7, 8] * 200, "event_ts": pa.array([day(6)] * 400, MOMENT)})
-    ts = shop.get_historical_features(spine, FEATURES)
+    ts = shop.get_historical_features(LONG, FEATURES)
 
     sampled = shop.audit_leakage(ts, sample=50)
     assert sampled.ok
     assert (sampled.rows, sampled.rows_checked, sampled.rows_screened) == (400, 50, 400)
     assert "(50 of 400 rows" in str(sampled)
     assert sampled.to_dict() == shop.audit_leakage(ts, sample=50).to_dict()
+    assert shop.audit_leakage(ts.to_polars(), manifest=ts, sample=50).ok
 
     for row in (0, 123, 399):
         frame = planted(ts.to_arrow(), row, "last_channel", "phone")
         assert only(shop.audit_leakage(frame, manifest=ts, sample=10)).row == row
+
+
+@pytest.mark.parametrize("sample", [None, 10])
+def test_a_file_is_audited_piece_by_piece(shop: tw.FeatureStore, monkeypatch, sample: int | None) -> None:
+    monkeypatch.setattr(leakage, "_PIECE_ROWS", 70)
+    monkeypatch.setattr(leakage, "_SCREENED_ROWS", 90)
+    file = shop.project.root / "train.parquet"
+    made = shop.get_historical_features(LONG, FEATURES, to_parquet=file)
+
+    report = shop.audit_leakage(made, sample=sample)
+    assert report.ok
+    assert (report.rows, report.rows_checked) == (400, sample or 400)
+
+    pq.write_table(planted(planted(pq.read_table(file), 300, "orders_3d", 2), 8, "orders_3d", 9), file)
+    found = shop.audit_leakage(file, manifest=made, sample=sample).violations
+    assert [(violation.row, violation.reason) for violation in found] == [(8, "unexplained"), (300, "not_arrived")]
 
 
 # --- the report ------------------------------------------------------------------------------------------------------
@@ -371,117 +382,3 @@ def test_the_report_is_plain_data_and_can_be_shown(shop: tw.FeatureStore) -> Non
     assert body["features"][0]["rule"] == "rows strictly before the instant"
     assert "&lt;phone&gt;" in report._repr_html_()
     assert "NOT CLEAN: 2 of 30 checked cells are not proven" in str(report)
-
-
-# --- random worlds ---------------------------------------------------------------------------------------------------
-
-
-def project_of(world: World, folder: Path) -> tw.FeatureStore:
-    store = tw.FeatureStore.init(folder, now="2036-01-01T00:00:00Z")
-    loaded = Loaded(entities=[("", entity) for entity in world.entities.values()])
-    for name, drawn in world.sources.items():
-        pq.write_table(drawn.table(), folder / f"{name}.parquet")
-        loaded.add(drawn.source, "")
-    for group in world.groups:
-        loaded.add(group.definition.model_copy(update={"owner": "tests@company"}), "")
-    register(store.project, loaded)
-    return store
-
-
-def ask(store: tw.FeatureStore, world: World) -> tw.TrainingSet:
-    names = [feature.name for group in world.groups for feature in group.compiled.features]
-    return store.get_historical_features(world.spine_table(), names, event_time=SPINE_TIME, as_of=world.as_of)
-
-
-def test_the_engines_frames_of_random_worlds_are_proven(tmp_path: Path, scale) -> None:
-    proven = 0
-    for seed in range(scale(100)):
-        world = random_world(seed)
-        store = project_of(world, tmp_path / str(seed))
-        try:
-            made = ask(store, world)
-            reports = [
-                store.audit_leakage(frame, manifest=made) for frame in (made, made.to_pandas(), made.to_polars())
-            ]
-        except ValueOverflow:
-            continue
-        finally:
-            store.close()
-        for report in reports:
-            assert report.ok, f"seed {seed}\n{report}"
-        proven += reports[0].cells_proven
-    assert proven > 1_000
-
-
-class BrokenEngine:
-    """The project's engine with one fault in how it evaluates; rows are read as they are."""
-
-    def __init__(self, engine, fault: str) -> None:
-        self._engine, self._fault = engine, fault
-        self.name, self.version = engine.name, engine.version
-
-    def session(self, *given):
-        return BrokenSession(self._engine.session(*given), self._fault)
-
-
-class BrokenSession:
-    def __init__(self, session, fault: str) -> None:
-        self._session, self._fault = session, fault
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._session, name)
-
-    def __enter__(self) -> Self:
-        self._session.__enter__()
-        return self
-
-    def __exit__(self, *problem: object) -> None:
-        self._session.__exit__(*problem)
-
-    def evaluate(self, query, probes, **more):
-        if self._fault == "happened instead of known":
-            query = replace(query, as_of="happened")
-        late = {"<= in place of <": 1, "<= in place of < on both sides": 1, "an hour late": 3_600_000_000}
-        shift = late.get(self._fault, 0)
-        if self._fault == "<= in place of <" and query.group.source.closed_side == "right":
-            shift = 0
-        place = probes.column_names.index(INSTANT)
-        return self._session.evaluate(query, probes.set_column(place, INSTANT, pc.add(probes[INSTANT], shift)), **more)
-
-
-FAULTS = ["<= in place of <", "<= in place of < on both sides", "happened instead of known", "an hour late"]
-
-
-def cells(ts: tw.TrainingSet) -> list[list[object]]:
-    return [ts.to_arrow()[name].to_pylist() for name in ts.features]
-
-
-def differing(right: tw.TrainingSet, broken: tw.TrainingSet) -> Iterator[tuple[int, str, bool]]:
-    """The cells that differ, and whether by more than the rounding of floats."""
-    for feature, one, other in zip(right.features, cells(right), cells(broken), strict=True):
-        rough = 1e6 * max((abs(value) for value in one if isinstance(value, float) and math.isfinite(value)), default=0)
-        for row, (value, said) in enumerate(zip(one, other, strict=True)):
-            if not oracle.equal(value, said):
-                yield row, feature, not oracle.equal(value, said, rough)
-
-
-def test_a_broken_engine_is_caught_in_exactly_the_cells_that_it_gets_wrong(tmp_path: Path, scale) -> None:
-    caught = Counter[str]()
-    for seed in range(scale(100)):
-        world = random_world(seed)
-        store = project_of(world, tmp_path / str(seed))
-        engine = store.project.engine
-        try:
-            right = ask(store, world)
-            for fault in FAULTS:
-                store.project.__dict__["engine"] = BrokenEngine(engine, fault)
-                broken = ask(store, world)
-                found = {(violation.row, violation.feature) for violation in store.audit_leakage(broken).violations}
-                wrong = {(row, feature): clearly for row, feature, clearly in differing(right, broken)}
-                assert {cell for cell, clearly in wrong.items() if clearly} <= found <= set(wrong), f"{fault}, {seed}"
-                caught[fault] += len(found)
-        except ValueOverflow:
-            continue
-        finally:
-            store.close()
-    assert min(caught[fault] for fault in FAULTS) > 10, caught

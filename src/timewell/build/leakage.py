@@ -5,7 +5,7 @@ Rule: what could not be checked is said. Nothing passes because nobody looked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -21,20 +21,23 @@ from timewell.build.fold import TOLERANCE, Cells, cells_of, is_nan, same
 from timewell.build.leakage_report import FeatureProof, LeakageReport, Violation
 from timewell.build.manifest import Manifest, ManifestFeature
 from timewell.build.offender import Offender, WrongCell, find_offender
-from timewell.build.spine import Spine, read_spine
-from timewell.build.trainingset import TrainingSet
+from timewell.build.spine import Spine
+from timewell.build.spinefile import SpineFile, open_spine
+from timewell.build.trainingset import TrainingFile, TrainingSet
 from timewell.build.witness import EntityRows, Evidence, Key, Witnesses
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, source_catalog
 from timewell.catalog.prepare import check_schema
 from timewell.define.dtypes import is_float
 from timewell.errors import TimewellError, UsageError
-from timewell.stores.arrow import to_arrow_type
+from timewell.stores.arrow import takeable, to_arrow_type
 from timewell.stores.offline import EngineSession
 from timewell.stores.project import Project
 from timewell.stores.query import INSTANT, AsOf, GroupQuery
 from timewell.types import to_datetime
 
 SAMPLE_ROWS = 10_000
+_PIECE_ROWS = 100_000  # recomputed at once
+_SCREENED_ROWS = 1_000_000  # compared with the engine at once
 _EXPLAINED = 1_000  # violations of a feature for which the source row is looked up
 _INDEX = "__index_level_"
 _METADATA = b"timewell.manifest"
@@ -77,9 +80,9 @@ def audit_leakage(
         raise UsageError(problem=f"sample is a number of rows, not {sample!r}", hint="Give sample=None for all rows.")
     catalog = load_catalog(project)
     made_of = _manifest(project, training_set, manifest)
-    frame = training_set.to_arrow() if isinstance(training_set, TrainingSet) else training_set
+    frame = _frame(training_set)
     with project.engine.session(source_catalog(project, catalog), project.engine_settings) as session:
-        spine = read_spine(
+        spine = open_spine(
             frame,
             event_time=made_of.event_time,
             session=session,
@@ -88,10 +91,11 @@ def audit_leakage(
         )
         audit = _Audit(session, spine, made_of, nan_is_null=type(frame).__module__.startswith("pandas"))
         parts = _parts(audit, catalog)
-        rows, screened = _rows_to_check(audit, parts, sample, seed)
-        for part in parts:
-            _check_part(audit, part, rows)
-    return _report(audit, parts, rows, screened)
+        for rows, places in _rows_to_check(audit, parts, sample, seed):
+            audit.checked += len(places)
+            for part in parts:
+                _check_part(audit, part, rows, places)
+    return _report(audit, parts)
 
 
 # --- what is audited -------------------------------------------------------------------------------------------------
@@ -102,18 +106,19 @@ class _Audit:
     """One run: the frame, what it was made of, and what nothing can be proven about."""
 
     session: EngineSession
-    spine: Spine
+    spine: Spine | SpineFile
     manifest: Manifest
     nan_is_null: bool  # pandas writes a missing float as NaN
     unproven: dict[str, str] = field(default_factory=dict)
+    checked: int = 0
+    screened: int = 0
 
 
 @dataclass(slots=True)
 class _Column:
-    """One feature's column in the frame and what was found out about it."""
+    """One feature's column and what was found out about it."""
 
     of: ManifestFeature
-    found: Cells
     checked: int = 0
     proven: int = 0
     violations: list[Violation] = field(default_factory=list)
@@ -121,6 +126,10 @@ class _Column:
     @property
     def name(self) -> str:
         return _name(self.of)
+
+    def cells(self, rows: Spine) -> Cells:
+        """Return the column's cells in some rows of the frame."""
+        return _cells(rows.table[self.name], self.of.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +146,20 @@ class _Part:
         return self.group.query(features, as_of=cast("AsOf", as_of))
 
 
+def _frame(training_set: object) -> object:
+    if isinstance(training_set, TrainingFile):
+        return training_set.path.resolve()
+    return training_set.to_arrow() if isinstance(training_set, TrainingSet) else training_set
+
+
 def _name(feature: ManifestFeature) -> str:
     return feature.column or feature.name
 
 
 def _manifest(project: Project, training_set: object, given: object) -> Manifest:
     if given is None:
-        given = training_set if isinstance(training_set, TrainingSet) else _noted(project, training_set)
-    if isinstance(given, TrainingSet):
+        given = training_set if isinstance(training_set, (TrainingSet, TrainingFile)) else _noted(project, training_set)
+    if isinstance(given, (TrainingSet, TrainingFile)):
         return given.manifest
     if isinstance(given, Manifest):
         return given
@@ -176,8 +191,8 @@ def _parts(audit: _Audit, catalog: Catalog) -> list[_Part]:
         why = _cannot_check(audit.session, group, features[0])
         columns = []
         for feature in features:
-            if why is None and _name(feature) in audit.spine.table.column_names:
-                columns.append(_Column(feature, _cells(audit.spine.table[_name(feature)], feature.dtype)))
+            if why is None and _name(feature) in audit.spine.schema.names:
+                columns.append(_Column(feature))
             else:
                 audit.unproven[_name(feature)] = why or "the frame has no such column"
         if group is not None and columns:
@@ -218,23 +233,40 @@ def _cells(column: pa.ChunkedArray, dtype: str) -> Cells:
 # --- which rows ------------------------------------------------------------------------------------------------------
 
 
-def _rows_to_check(audit: _Audit, parts: Sequence[_Part], sample: int | None, seed: int) -> tuple[Places, int]:
-    """Return the rows to recompute, in order, and how many were screened to find them."""
-    count = audit.spine.table.num_rows
+def _rows_to_check(
+    audit: _Audit, parts: Sequence[_Part], sample: int | None, seed: int
+) -> Iterator[tuple[Spine, Places]]:
+    """Yield the rows to recompute with their positions in the frame: all of them in pieces, or a sample in one."""
+    count = audit.spine.rows
     if sample is None or count <= sample:
-        return np.arange(count, dtype=np.int64), 0
-    drawn = np.random.default_rng(seed).choice(count, size=sample, replace=False)
-    suspects = [_differing(audit, part) for part in parts]
-    differing = np.unique(np.concatenate([np.array([], np.int64), *suspects]))[:sample]
-    return np.union1d(drawn, differing), count
+        first = 0
+        for rows in audit.spine.parts(_PIECE_ROWS):
+            yield rows, np.arange(first, first + rows.rows, dtype=np.int64)
+            first += rows.rows
+        return
+    drawn = np.sort(np.random.default_rng(seed).choice(count, size=sample, replace=False))
+    pieces, suspects = [], 0
+    for rows in audit.spine.parts(_SCREENED_ROWS):
+        first, audit.screened = audit.screened, audit.screened + rows.rows
+        differing = _differing(audit, parts, rows)[: sample - suspects]
+        suspects += len(differing)
+        mine = np.union1d(drawn[(drawn >= first) & (drawn < audit.screened)] - first, differing)
+        pieces.append((takeable(rows.table).take(mine), rows.instants.take(mine), mine + first))
+    tables, instants, places = zip(*pieces, strict=True)
+    table = pa.concat_tables(tables)
+    chosen = Spine(table=table, event_time=audit.spine.event_time, instants=pa.concat_arrays(instants))
+    yield chosen, np.concatenate(places)
 
 
-def _differing(audit: _Audit, part: _Part) -> Places:
+def _differing(audit: _Audit, parts: Sequence[_Part], rows: Spine) -> Places:
     """Return the rows in which the frame is not what the engine says now: a hint where to look, no proof."""
-    query = part.query(audit.manifest.as_of)
-    answer = audit.session.evaluate(query, audit.spine.probes(query))
-    found = [~_alike(cells_of(answer[column.of.name]), column.found) for column in part.columns]
-    return np.flatnonzero(np.logical_or.reduce(found)).astype(np.int64)
+    differs = np.zeros(rows.rows, np.bool_)
+    for part in parts:
+        query = part.query(audit.manifest.as_of)
+        answer = audit.session.evaluate(query, rows.probes(query))
+        for column in part.columns:
+            differs |= ~_alike(cells_of(answer[column.of.name]), column.cells(rows))
+    return np.flatnonzero(differs).astype(np.int64)
 
 
 def _alike(ours: Cells, theirs: Cells) -> npt.NDArray[np.bool_]:
@@ -253,14 +285,15 @@ def _alike(ours: Cells, theirs: Cells) -> npt.NDArray[np.bool_]:
 # --- the proof -------------------------------------------------------------------------------------------------------
 
 
-def _check_part(audit: _Audit, part: _Part, rows: Places) -> None:
+def _check_part(audit: _Audit, part: _Part, rows: Spine, places: Places) -> None:
     """Recompute a group's features for some rows and note what differs."""
     query = part.query(audit.manifest.as_of)
-    probes = audit.spine.probes(query).take(rows)
+    probes = rows.probes(query)
     names = list(query.key_names)
     table = audit.session.witnesses(query, probes.select(names).group_by(names).aggregate([]))
     known = Witnesses(query, table, query.as_of)
     judge = _Judge(known, Witnesses(query, table, "happened"), nan_is_null=audit.nan_is_null, changed=part.changed)
+    cells = [column.cells(rows) for column in part.columns]
     instants = probes[INSTANT].to_pylist()
     by_key: dict[Key, list[int]] = {}
     for number, key in enumerate(zip(*(probes[name].to_pylist() for name in names), strict=True)):
@@ -268,8 +301,9 @@ def _check_part(audit: _Audit, part: _Part, rows: Places) -> None:
     for key, numbers in by_key.items():
         entity = known.of(key)
         for number in numbers:
-            for column in part.columns:
-                judge.check(column, entity, _Probe(int(rows[number]), key, instants[number]))
+            probe = _Probe(int(places[number]), key, instants[number])
+            for column, found in zip(part.columns, cells, strict=True):
+                judge.check(column, found.one(number), entity, probe)
     for column in part.columns:
         if part.changed is not None:
             agree = f"{column.proven:,} of {column.checked:,} cells agree with it as it is now"
@@ -291,10 +325,9 @@ class _Judge:
     nan_is_null: bool
     changed: str | None
 
-    def check(self, column: _Column, entity: EntityRows, probe: _Probe) -> None:
+    def check(self, column: _Column, found: object, entity: EntityRows, probe: _Probe) -> None:
         """Compare one cell with what its visible rows give."""
         feature, dtype = self.known.query.group.feature(column.of.name), column.of.dtype
-        found = column.found.one(probe.row)
         expected = self.known.value(feature, entity, probe.t)
         column.checked += 1
         if self._holds(found, expected, dtype):
@@ -341,17 +374,17 @@ def _shown(value: object, dtype: str) -> object:
     return to_datetime(value) if "timestamp" in dtype and isinstance(value, int) else value
 
 
-def _report(audit: _Audit, parts: Sequence[_Part], rows: Places, screened: int) -> LeakageReport:
+def _report(audit: _Audit, parts: Sequence[_Part]) -> LeakageReport:
     columns = {column.name: column for part in parts for column in part.columns}
-    names = audit.spine.table.column_names
+    names = audit.spine.schema.names
     features = set(audit.manifest.columns())
     violations = sorted((v for column in columns.values() for v in column.violations), key=lambda v: v.row)
     return LeakageReport(
         manifest=audit.manifest.id,
         as_of=audit.manifest.as_of,
-        rows=audit.spine.table.num_rows,
-        rows_checked=len(rows),
-        rows_screened=screened,
+        rows=audit.spine.rows,
+        rows_checked=audit.checked,
+        rows_screened=audit.screened,
         features=tuple(
             _proof(feature, columns.get(_name(feature)), audit.unproven.get(_name(feature)))
             for feature in audit.manifest.features
