@@ -269,7 +269,7 @@ def _portion(tiling: _Tiling, first: int, last: int) -> tuple[pa.Table, I64]:
     for feature, count in zip(query.features, counts, strict=True):
         dtype = to_arrow_type(query.dtypes[feature.name])
         value = passes.value(feature).cast(dtype)
-        if feature.empty is not None or value.null_count:
+        if (count == 0).any():
             value = pc.if_else(pa.array(count == 0), pa.array([feature.empty], dtype)[0], value)
         found[feature.name] = value.take(taken)
     return pa.table(found), np.searchsorted(slots, np.arange(len(grid.wanted) + 1))
