@@ -157,7 +157,7 @@ def differences(world: World, folder: Path) -> tuple[int, list[judge.Difference]
         sharing = Sharing(session, world, groups)
         for group in groups:
             try:
-                found += judge.values(sharing, world, group)
+                found += judge.values(sharing, world, group) + judge.parts(sharing, world, group)
             except ValueOverflow:  # of another group: the whole retrieval says so
                 continue
     return sharing.merges, found
