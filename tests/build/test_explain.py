@@ -96,7 +96,10 @@ def test_an_explanation_reads_as_text_html_and_data(shop: tw.FeatureStore) -> No
 
     told = shop.get_historical_features(SPINE, NAMES, explain=True)
 
-    assert str(told).splitlines()[:2] == [f"2 rows (about {told.result_bytes} bytes), 2 queries", "amount_7d, count_7d from orders: amount_7d, count_7d"]
+    assert str(told).splitlines()[:2] == [
+        f"2 rows (about {told.result_bytes} bytes), 2 queries",
+        "amount_7d, count_7d from orders: amount_7d, count_7d",
+    ]
     assert "all &lt;keys&gt;" in told._repr_html_()
     assert json.loads(json.dumps(told.to_dict()))["queries"][0]["steps"][0]["method"] == "linear"
 
