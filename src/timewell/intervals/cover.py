@@ -71,8 +71,9 @@ def greatest(covers: list[Cover], values: Numbers) -> list[Numbers]:
 
     Where no row counts the least possible value comes out. NaN is greater than any number.
     """
-    found: list[Numbers] = [_greatest_by_row(cover, values) for cover in covers if not cover.runs]
-    by_run = iter(_greatest_of_runs([cover.runs for cover in covers if cover.runs], values))
+    with np.errstate(invalid="ignore"):  # numpy warns of a NaN in some of its loops
+        found: list[Numbers] = [_greatest_by_row(cover, values) for cover in covers if not cover.runs]
+        by_run = iter(_greatest_of_runs([cover.runs for cover in covers if cover.runs], values))
     by_row = iter(found)
     return [next(by_run) if cover.runs else next(by_row) for cover in covers]
 
