@@ -40,12 +40,12 @@ class Drawn:
 
 @st.composite
 def covers(draw, rows: int | None = None) -> Drawn:
-    """Rows as they come; in half of the draws neighbors count together, as where no row is late or replaced."""
-    probes = draw(st.integers(1, 30))
+    """Rows as they come, many of them short; in half of the draws neighbors count together, as where no row is late."""
+    probes = draw(st.integers(1, 30) | st.integers(1, 4))
     count = draw(st.integers(0, 40)) if rows is None else rows
-    place = st.integers(0, probes)
-    enter = draw(st.lists(place, min_size=count, max_size=count))
-    leave = draw(st.lists(place, min_size=count, max_size=count))
+    enter = draw(st.lists(st.integers(0, probes), min_size=count, max_size=count))
+    lengths = draw(st.lists(st.integers(-2, 4) | st.integers(0, probes), min_size=count, max_size=count))
+    leave = [min(max(place + length, 0), probes) for place, length in zip(enter, lengths, strict=True)]
     if draw(st.booleans()):
         enter, leave = sorted(enter), sorted(leave)
     return Drawn(enter, leave, probes)

@@ -17,7 +17,9 @@ from timewell.intervals.cover import Cover, total
 PICKED = (0.0, -0.0, 0.1, 1e300, -1e300, 1.7976931348623157e308, 5e-324, -5e-324, 2.2250738585072014e-308, 1e-310, 1e15)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(PICKED) | st.floats(-100, 100)
 MEASURED = st.floats(-1e12, 1e12) | st.floats(1e9, 1e9 + 1)
-INTEGERS = st.integers(-(2**63), 2**63 - 1) | st.integers(-100, 100) | st.sampled_from((2**63 - 1, -(2**63), 2**40))
+INTEGERS = (
+    st.integers(-(2**63), 2**63 - 1) | st.integers(-100, 100) | st.sampled_from((2**63 - 1, -(2**63), 2**60, -(2**58)))
+)
 UNSCALED = st.integers(-(10**38) + 1, 10**38 - 1) | st.sampled_from((10**38 - 1, 1 - 10**38, -(2**100), 0, 5))
 
 
@@ -41,6 +43,7 @@ def with_opposites(values: list[float], taken: int) -> list[float]:
 @given(st.lists(FLOATS, min_size=1, max_size=40), st.integers(0, 40), st.randoms())
 @example([1e300, 5e-324, -1e300], 0, random.Random(0))
 @example([1.0, 2.0**-53, 2.0**-1074], 0, random.Random(0))  # just above the middle of two floats
+@example([1.0, 2.0**-53, 2.0**-64], 0, random.Random(0))  # the same by the last of the leading 64 bits
 @example([1.0, 2.0**-53], 0, random.Random(0))  # exactly there: to even
 @example([1.7976931348623157e308, 9.979201547673599e291], 0, random.Random(0))  # the least that rounds to infinity
 def test_a_sum_of_floats_is_the_one_correctly_rounded_whatever_their_order(values, taken, order) -> None:

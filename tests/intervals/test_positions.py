@@ -22,6 +22,8 @@ def first(probes: list[tuple[int, int]], asked: tuple[int, int]) -> int:
 
 
 def compare(probes: list[tuple[int, int]], asked: list[tuple[int, int]]) -> Positions:
+    """Ask about entities up to the last that has probes, as all rows of a portion are."""
+    asked = [(min(entity, probes[-1][0]), instant) for entity, instant in asked]
     made = Positions.of(*(np.array(part, np.int64) for part in zip(*probes, strict=True)))
     found = made.first(*(np.array(part, np.int64) for part in zip(*asked, strict=True)))
     assert found.tolist() == [first(probes, one) for one in asked]

@@ -125,6 +125,12 @@ def test_an_aggregate_is_the_fold_of_what_counts(kind: str, name: str, data, n: 
     compare(feature(kind, n), drawn.windows, drawn)
 
 
+def test_a_mean_is_finite_where_the_sum_is_not() -> None:
+    drawn = Asked("float64", [1.7976931348623157e308] * 3, [0] * 3, [1] * 3, 1)
+    assert drawn.windows.value(feature("mean")).to_pylist() == [1.7976931348623157e308]
+    assert drawn.windows.value(feature("sum")).to_pylist() == [INF]
+
+
 @given(data=st.data(), name=st.sampled_from(sorted(VALUES)))
 def test_aggregates_asked_for_together_do_not_disturb_each_other(data, name: str) -> None:
     drawn = data.draw(asked(name))
