@@ -110,6 +110,7 @@ def test_fewer_than_two_values_have_no_variance() -> None:
 
 
 @given(st.lists(INTEGERS, min_size=1, max_size=40), st.integers(1, 1000))
+@example([2**60] * 20, 1)  # each has room for the other 19 only in a second digit
 def test_a_sum_of_integers_is_exact_and_told_where_it_does_not_fit(values, rows) -> None:
     digits = exact.digits_of_integers(np.array(values, np.int64), max(rows, len(values)))
     whole = sum(values)
