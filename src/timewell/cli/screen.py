@@ -6,6 +6,7 @@ terminal.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -122,7 +123,11 @@ class Screen:
         for row in cells:
             laid.add_row(*(Text(shown(cell)) for cell in row))
         folded = self._stream.isatty() or os.environ.get("COLUMNS")
-        console = Console(file=self._stream, highlight=False, width=None if folded else _UNFOLDED)
+        # Not our stream: rich would flush it, and end the program with code 1 if its reader has left.
+        terminal = self._stream.isatty()
+        console = Console(
+            file=io.StringIO(), force_terminal=terminal, highlight=False, width=None if folded else _UNFOLDED
+        )
         with console.capture() as captured:
             console.print(laid)
         self._stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))

@@ -226,6 +226,7 @@ def _run(work: Callable[[Session], Answer], common: Common, name: str) -> int:
             answer = work(session)
             log.info("%s: done in %.2f s", name, time.monotonic() - started_s)
             session.say(answer)
+            sys.stdout.flush()  # a reader that left is noticed here, not when the interpreter ends
             return answer.exit_code
         except TimewellError as error:
             return fail(error, as_json=common.as_json and session.said is None, verbose=common.verbose)

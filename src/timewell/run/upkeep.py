@@ -67,6 +67,18 @@ def backup(project: Project, to: Path) -> Path:
     return to
 
 
+def _unpack(archive: tarfile.TarFile, to: Path) -> None:
+    """Unpack files and directories, and nothing that would come to lie elsewhere."""
+    if hasattr(tarfile, "data_filter"):
+        archive.extractall(to, filter="data")
+        return
+    for member in archive.getmembers():  # Python before 3.11.4, as in Debian 12, has no filters
+        inside = (to / member.name).resolve().is_relative_to(to.resolve())
+        if not inside or not (member.isfile() or member.isdir()):
+            raise tarfile.TarError(f"{member.name} is no file of a backup")
+    archive.extractall(to)  # noqa: S202  # every member was looked at
+
+
 def restore(project: Project, source: Path, *, yes: bool) -> None:
     """Put a backup in the place of the state; the state that is there moves to ``<state>.before-restore-<time>``."""
     if not source.is_file():
@@ -77,7 +89,7 @@ def restore(project: Project, source: Path, *, yes: bool) -> None:
     unpacked = project.state.with_name(f"{project.state.name}.unpacking-{chance.new_id()}")
     try:
         with tarfile.open(source) as archive:
-            archive.extractall(unpacked, filter="data")
+            _unpack(archive, unpacked)
         if not (unpacked / _REGISTRY).is_file():
             raise _no_backup(source, "it holds no registry")
     except tarfile.TarError as problem:

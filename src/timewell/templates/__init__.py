@@ -22,7 +22,8 @@ def template_names() -> list[str]:
     >>> template_names()
     ['risk']
     """
-    return sorted(part.name for part in files(__name__).iterdir() if part.is_dir() and part.name.isidentifier())
+    folders = (part.name for part in files(__name__).iterdir() if part.is_dir())
+    return sorted(name for name in folders if name.isidentifier() and not name.startswith("_"))
 
 
 def find_template(name: str, to: Path) -> dict[str, Traversable]:
