@@ -126,6 +126,3 @@ __all__ = [
     "WrongColumnType",
     "did_you_mean",
 ]
-
-for _name in __all__:  # tracebacks name the module that people import from
-    globals()[_name].__module__ = __name__
