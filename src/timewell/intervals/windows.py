@@ -117,7 +117,7 @@ class Windows:
         if is_float(column.dtype):
             sign = -1.0 if least else 1.0
             found = self._greatest_of(feature, column, feature.type, lambda: sign * column.floats)
-            return pa.array(sign * found, mask=empty)
+            return pa.array(sign * found + 0.0, mask=empty)  # of two equal zeros the one without sign
         if least:
             code = ~self._greatest_of(feature, column, "min", lambda: ~column.codes).astype(np.int64)
         else:

@@ -137,8 +137,10 @@ def _aggregate(query: GroupQuery, shape: RowShape, feature: CompiledFeature, num
         else f"avg({_averaged(dtype, taken, taken_double)})",
         "variance": f"var_samp({taken_double})",
         "stddev": f"stddev_samp({taken_double})",
-        "min": _smallest(taken) if is_float(dtype) else f"min({taken})",
-        "max": f"max({taken})",  # NaN is DuckDB's greatest float, so it propagates by itself
+        # 0.0 is added so that of two equal zeros the one without sign comes out, whichever thread found its own first
+        "min": f"{_smallest(taken)} + 0.0" if is_float(dtype) else f"min({taken})",
+        # NaN is DuckDB's greatest float, so it propagates by itself
+        "max": f"max({taken}) + 0.0" if is_float(dtype) else f"max({taken})",
         "count_distinct": f"count(DISTINCT {taken})",
         "first": f"min_by({column}, r.ord){only}",
         "last": f"max_by({column}, r.ord){only}",
