@@ -125,6 +125,13 @@ def test_an_aggregate_is_the_fold_of_what_counts(kind: str, name: str, data, n: 
     compare(feature(kind, n), drawn.windows, drawn)
 
 
+@pytest.mark.parametrize("kind", ["min", "max"])
+@pytest.mark.parametrize("values", [[0.0, -0.0], [-0.0, 0.0], [-0.0]])
+def test_of_two_zeros_the_one_without_sign_comes_out(kind: str, values: list[float]) -> None:
+    drawn = Asked("float64", list(values), [0] * len(values), [1] * len(values), 1)
+    assert repr(drawn.windows.value(feature(kind)).to_pylist()) == "[0.0]"
+
+
 def test_a_mean_is_finite_where_the_sum_is_not() -> None:
     drawn = Asked("float64", [1.7976931348623157e308] * 3, [0] * 3, [1] * 3, 1)
     assert drawn.windows.value(feature("mean")).to_pylist() == [1.7976931348623157e308]
