@@ -229,6 +229,8 @@ def _place(source: Source) -> _Place:
 
 def _configure(connection: duckdb.DuckDBPyConnection, settings: EngineSettings) -> None:
     connection.execute("SET TimeZone = 'UTC'; SET python_enable_replacements = false; SET enable_progress_bar = false")
+    # Files are local: reading whole row groups ahead gains nothing there, and held 150 MB of a scan of ten columns.
+    connection.execute("SET disable_parquet_prefetching = true")
     if settings.memory_limit:
         connection.execute(f"SET memory_limit = {literal(settings.memory_limit)}")
     if settings.threads:
