@@ -68,6 +68,14 @@ from timewell.errors.project import (
     StateUnwritable,
     Unsupported,
 )
+from timewell.errors.promoting import (
+    NoShadow,
+    PromoteConflict,
+    PromoteRefused,
+    ShadowClosed,
+    SnapshotCollected,
+    UnknownPromotion,
+)
 
 __all__ = [
     "AmbiguousDate",
@@ -94,13 +102,18 @@ __all__ = [
     "NaiveTimestamp",
     "NameCollision",
     "NeverMaterialized",
+    "NoShadow",
     "NotOnline",
     "NothingAsked",
     "ProjectExists",
     "ProjectNotFound",
+    "PromoteConflict",
+    "PromoteRefused",
     "ReplacementUnconfirmed",
     "ResultTooLarge",
     "SchemaChanged",
+    "ShadowClosed",
+    "SnapshotCollected",
     "SourceUnreadable",
     "SpineUnreadable",
     "StateBusy",
@@ -116,6 +129,7 @@ __all__ = [
     "UnknownFeature",
     "UnknownField",
     "UnknownGroup",
+    "UnknownPromotion",
     "UnknownService",
     "UnknownSource",
     "UnknownTimezone",

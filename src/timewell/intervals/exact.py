@@ -138,13 +138,15 @@ def _split(values: F64) -> dict[int, I64]:
     """Return the digits of finite floats below 2^1000, greatest place first; each less than 2^32 in size."""
     largest = float(np.abs(values).max(initial=0.0))
     found: dict[int, I64] = {}
-    rest = values
+    rest, digit = values.copy(), np.empty_like(values)  # changed in place: new memory costs more than the arithmetic
     place = int(np.frexp(largest)[1]) // BITS
     while rest.any():
-        digit = np.trunc(rest * 2.0 ** (-BITS * place))
+        np.multiply(rest, 2.0 ** (-BITS * place), out=digit)
+        np.trunc(digit, out=digit)
         if digit.any():
             found[place] = digit.astype(np.int64)
-            rest = rest - digit * 2.0 ** (BITS * place)
+            digit *= 2.0 ** (BITS * place)
+            rest -= digit
         place -= 1
     return found
 
@@ -160,14 +162,19 @@ def _merged(parts: list[dict[int, I64]]) -> Digits:
 def _product(one: F64, other: F64) -> tuple[F64, F64]:
     """Return a product and its exact rounding error."""
     product = one * other
-    (high, low), (other_high, other_low) = _halves(one), _halves(other)
-    error = ((high * other_high - product) + high * other_low + low * other_high) + low * other_low
+    high, low = _halves(one)
+    other_high, other_low = (high, low) if other is one else _halves(other)
+    error = high * other_high
+    error -= product
+    error += high * other_low
+    error += low * other_high
+    error += low * other_low
     return product, error
 
 
 def _halves(value: F64) -> tuple[F64, F64]:
-    shifted = _SPLITTER * value
-    high = shifted - (shifted - value)
+    high = _SPLITTER * value
+    high -= high - value
     return high, value - high
 
 

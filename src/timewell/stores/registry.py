@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 DefinitionKind = Literal["entity", "source", "group", "service"]
 StoreSide = Literal["offline", "online"]
-IntervalStatus = Literal["done", "pending", "failed"]
+IntervalStatus = Literal["done", "pending", "failed", "held"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +82,8 @@ class FileRecord:
         Hex BLAKE2b-256 of the file's bytes.
     content_digest
         Hex digest of the rows themselves, independent of the Parquet writer.
+    content_hash, source_fingerprint, rows_digest, watermark_us
+        What it was computed from, as its line in the ledger said: a file that is restored brings its line back.
     """
 
     group: str
@@ -94,11 +96,25 @@ class FileRecord:
     checksum: str
     content_digest: str
     id: int = 0
+    content_hash: str = ""
+    source_fingerprint: str = ""
+    rows_digest: str = ""
+    watermark_us: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntervalRecord:
-    """One line of the interval ledger: what was computed, from which state of the source."""
+    """One line of the interval ledger: what was computed, from which state of the source.
+
+    Attributes
+    ----------
+    status
+        ``held``: a rollback put it back; only a promote replaces it.
+    source_fingerprint
+        State of the source as a whole; where it is unchanged, nothing has to be looked at.
+    rows_digest
+        Digest of the rows that can count at the partition's end; where it is unchanged, nothing has to be computed.
+    """
 
     group: str
     version: str
@@ -110,6 +126,7 @@ class IntervalRecord:
     content_hash: str
     source_fingerprint: str
     watermark_us: int
+    rows_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
