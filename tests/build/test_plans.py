@@ -75,7 +75,7 @@ def test_a_hot_key_takes_linear_passes_and_the_others_the_hash_join_with_figures
 
 def test_the_engine_does_what_the_plan_said(session: EngineSession, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[str] = []
-    for owner, name in ((linear, "latest"), (linear, "windows"), (hash_join, "newest_sql"), (hash_join, "windows_sql")):
+    for owner, name in ((linear, "latest"), (linear, "windows"), (hash_join, "latest_sql"), (hash_join, "windows_sql")):
         real = getattr(owner, name)
         monkeypatch.setattr(
             owner, name, lambda *given, _real=real, _name=name, **named: called.append(_name) or _real(*given, **named)
@@ -85,7 +85,7 @@ def test_the_engine_does_what_the_plan_said(session: EngineSession, monkeypatch:
 
     found = session.evaluate(BOTH, probes())
 
-    assert called == ["latest", "newest_sql", "windows", "windows_sql"]
+    assert called == ["latest", "latest_sql", "windows", "windows_sql"]
     assert found["f0"].to_pylist() == [1] * OTHERS + [HOT_EVENTS] * HOT_PROBES
     assert found["f1"].to_pylist() == [*range(HOT_EVENTS, HOT_EVENTS + OTHERS), *[HOT_EVENTS - 1] * HOT_PROBES]
 

@@ -46,7 +46,7 @@ LEFT JOIN ({found}) AS w USING (i)
 _THREADS = 2
 _ROWS_A_PASS = 8_000_000
 _BYTES_A_ROW = 250  # the row itself, its places, and the digits of two columns
-_TABLES = ("probes", "kept", "newest", "candidates", "hot_latest", "hot_windows")
+_TABLES = ("probes", "kept", "candidates", "hot_latest", "hot_windows")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +146,6 @@ class Evaluation:
         if choice.join or self._without_key(choice):
             probes = choice.probes(self._query)
             asked = runner.rows(f"SELECT count(*) FROM ({probes})")[0][0]
-            runner.rows(hash_join.newest_sql(self._query, shape, rows, probes))
             joined = runner.table(hash_join.latest_sql(self._query, shape, rows, probes, state=state))
             if joined.num_rows > asked:
                 joined = runner.table(hash_join.latest_of_ties_sql(self._query, shape, rows, probes, state=state))
