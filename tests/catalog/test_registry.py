@@ -105,10 +105,16 @@ def test_names_that_mean_something_in_a_url_are_taken_as_they_are(tmp_path: Path
 # --- formats ----------------------------------------------------------------------------------------------------------
 
 
-def shape(path: Path) -> set[tuple[str, str]]:
-    """Return every table and index with the statement that made it."""
+def shape(path: Path) -> dict[str, object]:
+    """Return every table with its columns, keys and indexes (not the text that made it: ALTER TABLE writes its own)."""
+    found: dict[str, object] = {}
     with closing(sqlite3.connect(path)) as connection:
-        return set(connection.execute("SELECT name, coalesce(sql, '') FROM sqlite_master"))
+        for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            asked = ("table_xinfo", "foreign_key_list")
+            parts = [connection.execute(f"PRAGMA {what}('{table}')").fetchall() for what in asked]
+            made = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = ? ORDER BY name"
+            found[table] = [*parts, connection.execute(made, [table]).fetchall()]
+    return found
 
 
 def test_migrating_from_nothing_equals_making_anew(registry: sql.SqlRegistry, path: Path, tmp_path: Path) -> None:
@@ -120,6 +126,39 @@ def test_migrating_from_nothing_equals_making_anew(registry: sql.SqlRegistry, pa
     for engine in engines:
         engine.dispose()
     assert shape(tmp_path / "migrated.db") == shape(path)
+
+
+def test_a_registry_of_the_first_format_is_upgraded_with_all_it_holds(
+    path: Path, open_at: Open, tmp_path: Path
+) -> None:
+    path.parent.mkdir()
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as old:
+        migrate.migrate(old, to="0001")
+    engine.dispose()
+    version = "'spend', 'v1'"
+    definition = "1, 'group', 'spend', 'v1', 1, '{}', 'h', '{}', '[\"a\"]', 1, 'me'"
+    for table, values in {
+        "definition": definition,
+        "live": "'spend', 'v1', 1",
+        "data_file": f"7, {version}, 0, 86400000000, 'a.parquet', 3, 10, 'sum', 'digest'",
+        "snapshot": f"5, {version}, 1, 'me', 'materialize_offline'",
+        "snapshot_file": f"{version}, 0, 86400000000, 5, NULL, 7",
+        "offline_table": f"{version}, 5",
+        "interval": f"{version}, 'offline', 0, 86400000000, 'done', 3, 'hash', 'source', 9",
+    }.items():
+        run_sql(path, f"INSERT INTO {table} VALUES ({values})")
+    opened = open_at(path)
+    with pytest.raises(StateTooOld):
+        opened.state.create_or_check()
+    assert opened.state.upgrade(tmp_path / "backup.db") == ("0001", NOW)
+    opened.state.create_or_check()
+    (file,), (line,) = opened.files(*SPEND), opened.intervals(*SPEND, "offline")
+    assert (file.id, file.rows, file.rows_digest, file.watermark_us) == (7, 3, "", 0)
+    assert (line.status, line.source_fingerprint, line.rows_digest) == ("done", "source", "")
+    assert opened.files(*SPEND, 5) == [file]
+    assert opened.shadows.find() == []
+    assert opened.check() == []
 
 
 def test_the_known_formats_are_the_migrations() -> None:
@@ -143,17 +182,18 @@ def test_a_registry_of_a_newer_program_is_left_alone(registry: sql.SqlRegistry, 
     assert not path.with_name("backup.db").exists()
 
 
-NEXT = '''"""A made-up next format."""
+NOW, LATER = schema.FORMAT, "9000"
+NEXT = f'''"""A made-up next format."""
 
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "{LATER}"
+down_revision = "{NOW}"
 
 
 def upgrade() -> None:
-    op.execute("CREATE TABLE shadow (name TEXT PRIMARY KEY)")
-    op.execute("INSERT INTO shadow SELECT name FROM definition")
+    op.execute("CREATE TABLE later (name TEXT PRIMARY KEY)")
+    op.execute("INSERT INTO later SELECT name FROM definition")
 '''
 
 
@@ -162,16 +202,16 @@ def next_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let this program know one more format than the registry has; returns the migration's file."""
     folder = tmp_path / "migrations"
     shutil.copytree(migrate.FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    step = folder / "versions" / "v0002_next.py"
+    step = folder / "versions" / "v9000_next.py"
     step.write_text(NEXT)
     monkeypatch.setattr(migrate, "FOLDER", folder)
-    monkeypatch.setattr(schema, "FORMATS", ("0001", "0002"))
-    monkeypatch.setattr(schema, "FORMAT", "0002")
+    monkeypatch.setattr(schema, "FORMATS", (*schema.FORMATS, LATER))
+    monkeypatch.setattr(schema, "FORMAT", LATER)
     return step
 
 
 def test_a_registry_of_an_older_program_asks_for_an_upgrade(registry: sql.SqlRegistry, next_format: Path) -> None:
-    with pytest.raises(StateTooOld, match=r"0001.*0002") as refused:
+    with pytest.raises(StateTooOld, match=rf"{NOW}.*{LATER}") as refused:
         registry.state.create_or_check()
     assert "timewell upgrade" in refused.value.hint
 
@@ -181,15 +221,15 @@ def test_an_upgrade_makes_a_backup_first(
 ) -> None:
     registry.put([group_record()], **BY)
     request.getfixturevalue("next_format")
-    backup = tmp_path / "backups" / "registry-0001.db"
-    assert registry.state.upgrade(backup) == ("0001", "0002")
+    backup = tmp_path / "backups" / "registry.db"
+    assert registry.state.upgrade(backup) == (NOW, LATER)
     registry.state.create_or_check()
     assert [record.name for record in registry.definitions()] == ["spend"]
     assert registry.check() == []
-    assert (formats(path), formats(backup)) == (["0002"], ["0001"])
+    assert (formats(path), formats(backup)) == ([LATER], [NOW])
     with closing(sqlite3.connect(path)) as upgraded:
-        assert upgraded.execute("SELECT name FROM shadow").fetchall() == [("spend",)]
-    assert registry.state.upgrade(tmp_path / "none.db") == ("0002", "0002")
+        assert upgraded.execute("SELECT name FROM later").fetchall() == [("spend",)]
+    assert registry.state.upgrade(tmp_path / "none.db") == (LATER, LATER)
     assert not (tmp_path / "none.db").exists()
 
 
@@ -199,8 +239,8 @@ def test_an_upgrade_that_fails_half_way_leaves_the_old_format_whole(
     next_format.write_text(NEXT + "    op.execute('SELECT * FROM no_such_table')\n")
     with pytest.raises(Exception, match="no_such_table"):
         registry.state.upgrade(tmp_path / "backup.db")
-    assert formats(path) == ["0001"]
-    assert "shadow" not in dict(shape(path))
+    assert formats(path) == [NOW]
+    assert "later" not in shape(path)
     assert registry.check() == []
 
 
@@ -210,7 +250,7 @@ def test_a_migration_from_nothing_that_was_given_up_is_finished_by_an_upgrade(pa
     begun = open_at(path)
     with pytest.raises(StateTooOld):
         begun.state.create_or_check()
-    assert begun.state.upgrade(path.with_name("backup.db")) == ("none", "0001")
+    assert begun.state.upgrade(path.with_name("backup.db")) == ("none", NOW)
     begun.state.create_or_check()
     assert begun.check() == []
 

@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from timewell.stores.garbage import Garbage
+    from timewell.stores.shadows import Shadows
 
 DefinitionKind = Literal["entity", "source", "group", "service"]
 StoreSide = Literal["offline", "online"]
@@ -195,6 +199,16 @@ class EpochMap:
 
 class Registry(Protocol):
     """Definitions, pointers and ledgers; safe under concurrent processes."""
+
+    @property
+    def shadows(self) -> Shadows:
+        """What is staged beside the live tables, and the history of promotes and rollbacks."""
+        ...
+
+    @property
+    def garbage(self) -> Garbage:
+        """What nothing refers to any more."""
+        ...
 
     def put(self, records: Sequence[DefinitionRecord], *, actor: str, at_us: int) -> list[PutOutcome]:
         """Register definitions, all or none.

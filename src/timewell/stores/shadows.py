@@ -142,7 +142,7 @@ class Shadows(Protocol):
         """Open a shadow; raises ``UnknownGroup`` for a version nobody registered. Opening an id again returns it."""
         ...
 
-    def list(self, group: str | None = None, *, status: ShadowStatus | None = None) -> list[ShadowRecord]:
+    def find(self, group: str | None = None, *, status: ShadowStatus | None = None) -> list[ShadowRecord]:
         """Return shadows, oldest first."""
         ...
 
@@ -160,7 +160,7 @@ class Shadows(Protocol):
         """Return what is staged, by partition."""
         ...
 
-    def keep_validation(self, record: ValidationRecord) -> None:
+    def keep_validation(self, record: ValidationRecord, *, actor: str) -> None:
         """Keep a report, and an audit row for it."""
         ...
 

@@ -65,8 +65,7 @@ def publish(connection: Connection, record: OnlineBuildRecord, stamp: Stamp) -> 
         _refuse_older(held, record)
         connection.execute(update(table).where(*place).values(to_line(record)))
         return current(connection)
-    connection.execute(delete(table).where(*place))
-    connection.execute(insert(table).values(to_line(record)))
+    point_at(connection, record)
     epoch = advance(connection)
     detail = {
         "version": record.version,
@@ -78,6 +77,13 @@ def publish(connection: Connection, record: OnlineBuildRecord, stamp: Stamp) -> 
     }
     append(connection, [Deed(action="publish_build", subject=record.group, detail=detail)], stamp)
     return epoch
+
+
+def point_at(connection: Connection, record: OnlineBuildRecord) -> None:
+    """Point a version at an online build; the caller moves the epoch."""
+    table = schema.online_build
+    connection.execute(delete(table).where(table.c.group_name == record.group, table.c.version == record.version))
+    connection.execute(insert(table).values(to_line(record)))
 
 
 def _refuse_older(held: OnlineBuildRecord, offered: OnlineBuildRecord) -> None:

@@ -10,6 +10,8 @@ from sqlalchemy import Connection
 from timewell.backends.sql import audit, definitions, epochs, leases, manifests, partitions
 from timewell.backends.sql.audit import Deed, Stamp
 from timewell.backends.sql.database import Database
+from timewell.backends.sql.registry_garbage import SqlGarbage
+from timewell.backends.sql.registry_shadows import SqlShadows
 from timewell.backends.sql.state import SqlState
 from timewell.stores.registry import (
     AuditRow,
@@ -40,6 +42,8 @@ class SqlRegistry:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.state = SqlState(database)
+        self.shadows = SqlShadows(database)
+        self.garbage = SqlGarbage(database)
 
     def put(self, records: Sequence[DefinitionRecord], *, actor: str, at_us: int) -> list[PutOutcome]:
         """Register definitions, all or none."""

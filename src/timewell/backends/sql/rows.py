@@ -6,7 +6,7 @@ Rule: plain data is kept as JSON text; nothing that could run code goes in or co
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,8 +19,14 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound="DataclassInstance")
 
+_PARAMETERS = 500
 _COLUMNS = {"group": "group_name"}  # GROUP is a word of SQL
 _JSON_FIELDS = frozenset({"body", "resolved", "features", "detail"})
+
+
+def batched(ids: Sequence[int]) -> list[Sequence[int]]:
+    """Divide ids so that each part fits into one statement's parameters."""
+    return [ids[first : first + _PARAMETERS] for first in range(0, len(ids), _PARAMETERS)]
 
 
 def to_line(record: DataclassInstance, *, without: str = "") -> dict[str, object]:

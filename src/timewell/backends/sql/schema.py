@@ -9,13 +9,15 @@ ends k others, whatever the table's size; reading a snapshot is one ``from <= s 
 differences. Restoring a partition is one more line that points at the old file. (A full list per snapshot costs
 thousands of lines for a daily run of one partition; a chain of differences must be folded by every reader.)
 
-Room is left for what is to come: shadows, pins and runs are tables of their own that point at these.
+A shadow's partitions are lines of ``data_file`` that no stay names yet. A promote begins their stays; what it replaced is
+in ``promotion_file``, so that a rollback is one more snapshot that points at the old files.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -27,7 +29,7 @@ from sqlalchemy import (
     Text,
 )
 
-FORMATS = ("0001",)  # ids of the migrations, oldest first; the last is this program's
+FORMATS = ("0001", "0002")  # ids of the migrations, oldest first; the last is this program's
 FORMAT = FORMATS[-1]
 
 METADATA = MetaData(
@@ -45,12 +47,19 @@ def _id(name: str = "id") -> Column[int]:
     return Column(name, BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)
 
 
-def _text(name: str, *, key: bool = False, unique: bool | None = None, index: bool | None = None) -> Column[str]:
-    return Column(name, Text, nullable=False, primary_key=key, unique=unique, index=index)
+def _text(
+    name: str,
+    *,
+    key: bool = False,
+    unique: bool | None = None,
+    index: bool | None = None,
+    default: str | None = None,
+) -> Column[str]:
+    return Column(name, Text, nullable=False, primary_key=key, unique=unique, index=index, server_default=default)
 
 
-def _number(name: str, *, key: bool = False) -> Column[int]:
-    return Column(name, BigInteger, nullable=False, primary_key=key, autoincrement=False)
+def _number(name: str, *, key: bool = False, default: str | None = None) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, primary_key=key, autoincrement=False, server_default=default)
 
 
 head = Table(
@@ -98,6 +107,10 @@ data_file = Table(
     _number("bytes"),
     _text("checksum"),
     _text("content_digest"),
+    _text("content_hash", default=""),
+    _text("source_fingerprint", default=""),
+    _text("rows_digest", default=""),
+    _number("watermark_us", default="0"),
     Index("ix_data_file_version", "group_name", "version"),
     sqlite_autoincrement=True,  # an id is never used again, even after its line is collected
 )
@@ -111,6 +124,7 @@ snapshot = Table(
     _number("created_us"),
     _text("actor"),
     _text("action"),
+    _number("collected", default="0"),
     Index("ix_snapshot_version", "group_name", "version"),
     sqlite_autoincrement=True,  # stays in snapshot_file are compared by these ids
 )
@@ -155,6 +169,96 @@ interval = Table(
     _text("content_hash"),
     _text("source_fingerprint"),
     _number("watermark_us"),
+    _text("rows_digest", default=""),
+)
+
+shadow = Table(
+    "shadow",
+    METADATA,
+    _id("seq"),
+    _text("id", unique=True),
+    _text("group_name"),
+    _text("version"),
+    _text("kind"),
+    _text("engine"),
+    _number("start_us"),
+    _number("end_us"),
+    _text("status"),
+    _number("created_us"),
+    _text("actor"),
+    Index("ix_shadow_group_name", "group_name", "status"),
+    sqlite_autoincrement=True,
+)
+
+shadow_file = Table(
+    "shadow_file",
+    METADATA,
+    _text("shadow", key=True),
+    _number("start_us", key=True),
+    _number("end_us", key=True),
+    Column("file_id", ForeignKey(data_file.c.id), nullable=False, index=True),
+    _number("base_file"),
+)
+
+validation = Table(
+    "validation",
+    METADATA,
+    _id("seq"),
+    _text("id", unique=True),
+    _text("shadow", index=True),
+    _number("at_us"),
+    Column("passed", Boolean, nullable=False),
+    _text("staged_digest"),
+    _text("body"),
+    sqlite_autoincrement=True,
+)
+
+promotion = Table(
+    "promotion",
+    METADATA,
+    _id(),
+    _text("kind"),
+    _text("group_name", index=True),
+    _text("shadow"),
+    _text("from_version"),
+    _text("to_version"),
+    _number("partitions"),
+    _number("snapshot"),
+    _number("epoch"),
+    _number("at_us"),
+    _text("actor"),
+    _text("reason"),
+    _number("undoes"),
+    _number("undone_by"),
+    sqlite_autoincrement=True,
+)
+
+promotion_file = Table(
+    "promotion_file",
+    METADATA,
+    Column("promotion", ForeignKey(promotion.c.id), primary_key=True, nullable=False, autoincrement=False),
+    _number("start_us", key=True),
+    _number("end_us", key=True),
+    _number("old_file"),
+    _number("new_file"),
+    comment="0 stands for no file",
+)
+
+pin = Table(
+    "pin",
+    METADATA,
+    _text("name", key=True),
+    _text("group_name"),
+    _text("version"),
+    _number("snapshot"),
+    _number("expires_us"),
+)
+
+garbage = Table(
+    "garbage",
+    METADATA,
+    Column("file_id", ForeignKey(data_file.c.id), primary_key=True, nullable=False, autoincrement=False),
+    _number("marked_us"),
 )
 
 online_build = Table(
