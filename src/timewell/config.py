@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from timewell.errors import ConfigError, InvalidInstant, ProjectNotFound, did_you_mean
-from timewell.types import zone
+from timewell.errors import ConfigError, InvalidDuration, InvalidInstant, ProjectNotFound, did_you_mean
+from timewell.types import parse_duration, zone
 
 FILE = "timewell.toml"
 PROFILE_ENVIRONMENT = "TIMEWELL_PROFILE"
@@ -57,6 +57,21 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
 
 
+class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[retention]``: how long what is no longer live is kept.
+
+    Attributes
+    ----------
+    rollback_window
+        How long after a promote the version before keeps being refreshed, so that a rollback serves fresh values.
+    snapshots
+        How long replaced files of offline tables and online builds are kept.
+    """
+
+    rollback_window: str = "7d"
+    snapshots: str = "30d"
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings of one project under one profile.
 
@@ -82,6 +97,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     online: OnlineConfig = OnlineConfig()
     registry: RegistryConfig = RegistryConfig()
     server: ServerConfig = ServerConfig()
+    retention: RetentionConfig = RetentionConfig()
 
 
 def find_root(start: Path) -> Path:
@@ -131,10 +147,14 @@ def read_config(root: Path, profile: str | None = None) -> Config:
         config = msgspec.convert(_resolved(content, root), Config)
         if config.assume_timezone is not None:
             zone(config.assume_timezone)
+        for name in ("rollback_window", "snapshots"):
+            parse_duration(getattr(config.retention, name))
     except msgspec.ValidationError as problem:
         raise ConfigError(file=str(file), problem=_explained(str(problem))) from None
     except InvalidInstant as problem:
         raise ConfigError(file=str(file), problem=f"assume_timezone: {problem}", hint=problem.hint) from None
+    except InvalidDuration as problem:
+        raise ConfigError(file=str(file), problem=f"retention: {problem}", hint=problem.hint) from None
     state = (root / config.state).resolve()
     for own in (root.resolve(), (root / config.definitions).resolve()):
         if own.is_relative_to(state):  # `timewell reset` deletes the state directory

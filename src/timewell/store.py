@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
-from timewell.backfill.run import OfflineReport, Progress, materialize_offline
+from timewell.backfill.function import read_source, write_feature_partition
+from timewell.backfill.promote import RollbackReport, abandon, history, promote_shadow, rollback
+from timewell.backfill.run import OfflineReport, materialize_offline
+from timewell.backfill.shadow import BackfillOrder, BackfillReport, backfill
+from timewell.backfill.staging import Progress
+from timewell.backfill.validate import ValidationReport
+from timewell.backfill.validation import validate_shadow_vs_prod
 from timewell.build.leakage import SAMPLE_ROWS, audit_leakage
 from timewell.build.leakage_report import LeakageReport
 from timewell.build.manifest import Manifest
@@ -29,9 +36,12 @@ from timewell.serve.reader import Reader
 from timewell.stores.project import Project
 from timewell.stores.query import AsOf
 from timewell.stores.registry import AuditRow, FileRecord
+from timewell.stores.shadows import Promotion, ShadowRecord, StagedPartition
 from timewell.types import parse_duration
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from timewell.build.checks import TestOutcome
     from timewell.build.explain import Explanation
     from timewell.build.trainingset import TrainingFile, TrainingSet
@@ -241,6 +251,95 @@ class FeatureStore:
         Partitions done before from the same source are skipped; days that are not over yet stay pending.
         """
         return materialize_offline(self.project, feature=feature, start=start, end=end, progress=progress)
+
+    def backfill(
+        self,
+        feature: str,
+        *,
+        start: object = None,
+        end: object = None,
+        days: int | None = None,
+        rebase: bool = False,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> BackfillReport:
+        """Compute a range beside what is live, into a shadow: nobody sees it until it is promoted.
+
+        Parameters
+        ----------
+        feature
+            A feature or group. Its newest version if that is younger than the live one, else the live one; or the
+            version named (``name@v2``).
+        start, end
+            ``[start, end)``; a date as end means the whole of that day. Without a range: the range of the open shadow,
+            or that of the live table.
+        days
+            Instead: the last so many days that are complete.
+        rebase
+            Compute again only the days whose live partitions changed since they were staged.
+        dry_run
+            Say what would be computed and read; write nothing.
+
+        Raises
+        ------
+        InvalidRange, NoShadow, UnknownFeature, SchemaChanged
+        """
+        order = BackfillOrder(feature=feature, start=start, end=end, days=days, rebase=rebase, dry_run=dry_run)
+        return backfill(self.project, order, progress)
+
+    def write_feature_partition(self, feature: str, day: object, values: object) -> StagedPartition:
+        """Stage the values that a function of your own computed for one day: a Series or frame indexed by the entity.
+
+        Goes into the open shadow, or opens one; writing a day twice leaves one copy. Validating compares a few days
+        with what the definition says.
+        """
+        return write_feature_partition(self.project, feature, day, values)
+
+    def read_source(self, source: str, first: date, last: date | None = None) -> pa.Table:
+        """Return a source's rows of one day, or of the days from ``first`` to ``last``, as they lie there."""
+        return read_source(self.project, source, first, last)
+
+    def validate_shadow_vs_prod(
+        self, feature: str, checks: Sequence[str | Mapping[str, object]] | None = None
+    ) -> ValidationReport:
+        """Compare a shadow with what is live and keep the report; a failed check is in the report, never an error.
+
+        ``checks``: such as ``["count", "null_rate", "p50", "p95"]``, each a name or a dict with ``type``, ``tolerance``
+        and ``direction``; those of the group's definition when omitted.
+        """
+        return validate_shadow_vs_prod(self.project, feature, checks)
+
+    def promote_shadow(self, feature: str | Iterable[str], *, force: str | None = None) -> list[Promotion]:
+        """Make shadows live, offline and online together at one epoch; several features all or none.
+
+        ``force`` overrules a missing or failed validation with a reason, which is audited.
+
+        Raises
+        ------
+        NoShadow, PromoteRefused, PromoteConflict
+            Nothing was changed.
+        """
+        done = promote_shadow(self.project, feature, force=force)
+        self._reader.forget_epoch()
+        return done
+
+    def rollback(self, feature: str, *, fast: bool = False, reason: str | None = None) -> RollbackReport:
+        """Take the last promotion back; later days are kept, and the shadow can be promoted again.
+
+        ``fast`` moves at once, whatever instant the version before serves; ``reason`` restores partitions even if they
+        were changed since. Raises ``UnknownPromotion`` or ``PromoteConflict``.
+        """
+        done = rollback(self.project, feature, fast=fast, reason=reason)
+        self._reader.forget_epoch()
+        return done
+
+    def abandon_shadow(self, feature: str) -> ShadowRecord:
+        """Close an open shadow without promoting it; raises ``NoShadow``."""
+        return abandon(self.project, feature)
+
+    def history(self, feature: str | None = None) -> list[Promotion]:
+        """Return what was promoted and taken back, newest first."""
+        return history(self.project, feature)
 
     def materialize_online(
         self,

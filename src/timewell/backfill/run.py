@@ -1,27 +1,30 @@
-"""Compute partitions of offline tables and swap them in: the one way in which a table changes.
+"""The daily run: compute what is missing of offline tables beside the live ones, test it, and promote it.
 
-Rule: a partition is written as a new file; readers see it when one registry transaction names it. What a run needs
-no more is skipped, so that running again continues, and running twice does nothing.
+Rule: it is a backfill like any other. Readers see its partitions when one registry transaction names them all; what
+fails the group's own tests stays a shadow, and the live data stays. What a run needs no more is skipped, so that
+running again continues, and running twice does nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
-
-from timewell.backfill.partition import compute, partitions
+from timewell import chance
+from timewell.backfill.gate import failures
+from timewell.backfill.ledger import Ledger, SourceState, Work, not_staged, work_of
+from timewell.backfill.partition import partitions
+from timewell.backfill.staging import Progress, Staging
 from timewell.catalog.lookup import RegisteredGroup, load_catalog, source_catalog
 from timewell.catalog.prepare import check_schema
+from timewell.errors import PromoteConflict, PromoteRefused, ShadowClosed, StateBusy, Superseded
 from timewell.stores.offline import EngineSession
 from timewell.stores.project import Project
-from timewell.stores.registry import FileRecord, IntervalRecord
+from timewell.stores.registry import FileRecord
+from timewell.stores.shadows import PromoteOrder, ShadowRecord, ValidationRecord, staged_digest
 from timewell.types import Interval, parse_range
 
-Progress = Callable[[str, int, int], None]
-_PARTITIONS_A_COMMIT = 32
-_ROWS_A_PASS = 4_000_000
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +35,14 @@ class OfflineReport:
     ----------
     wanted
         The range as resolved, half-open.
-    computed, skipped, pending
-        Partitions: computed now; done before from the same source; not complete yet because their end lies after
-        the instant up to which the source is complete.
+    computed, skipped, pending, held
+        Partitions: computed now; done before from the same rows (or staged by a run that was killed); not complete yet
+        because their end lies after the instant up to which the source is complete; put there by a rollback or a
+        person's own function, which only a promote replaces.
     rows, bytes
         Of the files computed now.
+    failures
+        Tests of the group that the new partitions fail: they were not promoted then.
     """
 
     group: str
@@ -45,116 +51,137 @@ class OfflineReport:
     computed: int
     skipped: int
     pending: int
+    held: int = 0
     rows: int
     bytes: int
     snapshot: int
+    failures: tuple[str, ...] = ()
 
 
 def materialize_offline(
     project: Project, *, feature: str | Iterable[str] | None, start: object, end: object, progress: Progress | None
 ) -> list[OfflineReport]:
-    """Build the tables of some groups (all, when ``feature`` is ``None``) for a range of time."""
+    """Build the tables of some groups (all, when ``feature`` is ``None``) for a range of time.
+
+    Raises
+    ------
+    PromoteRefused
+        New partitions of a group fail its tests; every other group was built, and nothing live was touched.
+    """
     wanted = parse_range(start, end, assume_timezone=project.config.assume_timezone)
     catalog = load_catalog(project)
     sources = source_catalog(project, catalog)
-    reports = []
     with project.engine.session(sources, project.engine_settings) as session:
-        for group, _ in catalog.select(feature):
-            reports.append(_materialize_group(project, session, group, wanted, progress))
+        reports = [_Run(project, session, group, wanted, progress).report() for group, _ in catalog.select(feature)]
+    refused = [report for report in reports if report.failures]
+    if refused:
+        named = ", ".join(f"{report.group}@{report.version}" for report in refused)
+        failed = "; ".join(failure for report in refused for failure in report.failures)
+        hint = "The live partitions are untouched. Mend the source or the tests, and run the command again."
+        raise PromoteRefused(feature=named, problem=f"new partitions fail its tests: {failed}", hint=hint)
     return reports
 
 
-def _materialize_group(
-    project: Project, session: EngineSession, group: RegisteredGroup, wanted: Interval, progress: Progress | None
-) -> OfflineReport:
-    check_schema(group, session)
-    fingerprint = session.fingerprint(group.compiled.source)
-    complete_us = project.clock.now_us() - (group.compiled.source.delay or 0)
-    every = partitions(group, wanted)
-    ready = [partition for partition in every if partition.end_us <= complete_us]
-    missing = _missing(project, group, ready, fingerprint)
-    files: list[FileRecord] = []
-    snapshot = 0
-    for batch in _computed(session, group, missing):
-        if progress:
-            progress(group.compiled.name, len(files), len(missing))
-        written = _write(project, group, batch)
-        ledger = [_line(group, file, fingerprint, complete_us) for file in written]
-        snapshot = project.registry.commit_partitions(
-            written, ledger, actor=project.actor, at_us=project.clock.now_us(), action="materialize_offline"
+class _Run:
+    """One group's run."""
+
+    def __init__(
+        self,
+        project: Project,
+        session: EngineSession,
+        group: RegisteredGroup,
+        wanted: Interval,
+        progress: Progress | None,
+    ) -> None:
+        self._project, self._session, self._group = project, session, group
+        self._wanted, self._progress = wanted, progress
+
+    def report(self) -> OfflineReport:
+        """Run until nothing is missing, or another process did the same in between."""
+        check_schema(self._group, self._session)
+        files: list[FileRecord] = []
+        for _ in range(_TRIES):
+            state = SourceState.of(self._project, self._session, self._group)
+            every = partitions(self._group, self._wanted)
+            ready = [partition for partition in every if partition.end_us <= state.watermark_us]
+            ledger = Ledger.of(self._project, self._group)
+            work = work_of(ledger, state, ready)
+            try:
+                computed, failed = self._do(ledger, state, work)
+            except (PromoteConflict, ShadowClosed, Superseded):
+                continue  # another run of this group came first: look again at what is left
+            files += computed
+            return self._reported(len(every) - len(ready), len(ready) - len(work.held), len(work.held), files, failed)
+        raise StateBusy(what=f"the table of {self._group.compiled.ref}", waited_s=0)
+
+    def _do(self, ledger: Ledger, state: SourceState, work: Work) -> tuple[list[FileRecord], tuple[str, ...]]:
+        project = self._project
+        computed: list[FileRecord] = []
+        failed: tuple[str, ...] = ()
+        if work.missing:
+            shadow = self._shadow()
+            left = not_staged(project.registry.shadows.staged(shadow.id), ledger, state, work.missing)
+            staging = Staging(project=project, state=state, shadow=shadow, live=ledger.files)
+            computed = staging.compute(left, self._progress)
+            failed = self._promote(shadow)
+        if work.same:
+            project.registry.commit_partitions(
+                [], work.same, actor=project.actor, at_us=project.clock.now_us(), action="materialize_offline"
+            )
+        return computed, failed
+
+    def _shadow(self) -> ShadowRecord:
+        """Return the shadow that an earlier run left behind, or a new one."""
+        shadows, (group, version) = self._project.registry.shadows, self._group.key
+        for shadow in shadows.find(group, status="open"):
+            if shadow.kind == "run" and shadow.version == version:
+                return shadow
+        record = ShadowRecord(
+            id=chance.new_id(),
+            group=group,
+            version=version,
+            kind="run",
+            start_us=self._wanted.start_us,
+            end_us=self._wanted.end_us,
         )
-        files += written
-    if progress and missing:
-        progress(group.compiled.name, len(missing), len(missing))
-    return OfflineReport(
-        group=group.compiled.name,
-        version=group.compiled.version,
-        wanted=wanted,
-        computed=len(missing),
-        skipped=len(ready) - len(missing),
-        pending=len(every) - len(ready),
-        rows=sum(file.rows for file in files),
-        bytes=sum(file.bytes for file in files),
-        snapshot=snapshot or project.registry.epoch_map().snapshots.get(group.key, 0),
-    )
+        return shadows.open(record, actor=self._project.actor, at_us=self._project.clock.now_us())
 
+    def _promote(self, shadow: ShadowRecord) -> tuple[str, ...]:
+        """Make the shadow live if it passes the group's tests; returns those that it fails."""
+        project, shadows = self._project, self._project.registry.shadows
+        staged = shadows.staged(shadow.id)
+        failed = failures(project, self._group, [part.file for part in staged])
+        digest, now_us = staged_digest(staged), project.clock.now_us()
+        if failed:
+            body = {"failures": list(failed)}
+            shadows.keep_validation(
+                ValidationRecord(
+                    id=chance.new_id(), shadow=shadow.id, at_us=now_us, passed=False, staged_digest=digest, body=body
+                ),
+                actor=project.actor,
+            )
+            return failed
+        try:
+            shadows.promote([PromoteOrder(shadow=shadow.id, staged_digest=digest)], actor=project.actor, at_us=now_us)
+        except PromoteConflict:
+            shadows.abandon(shadow.id, actor=project.actor, at_us=now_us)
+            raise
+        return ()
 
-def _computed(
-    session: EngineSession, group: RegisteredGroup, missing: Sequence[Interval]
-) -> Iterator[list[tuple[Interval, pa.Table]]]:
-    """Compute partitions, many in one pass over the events, and yield them in the portions that are committed.
-
-    The rows of the first few tell how many partitions the memory holds at once.
-    """
-    start, size = 0, _PARTITIONS_A_COMMIT
-    while start < len(missing):
-        found = compute(session, group, list(missing[start : start + size]))
-        start += len(found)
-        size = max(1, _ROWS_A_PASS * len(found) // max(1, sum(rows.num_rows for _, rows in found)))
-        for first in range(0, len(found), _PARTITIONS_A_COMMIT):
-            yield found[first : first + _PARTITIONS_A_COMMIT]
-
-
-def _missing(project: Project, group: RegisteredGroup, ready: Sequence[Interval], fingerprint: str) -> list[Interval]:
-    """Return the partitions not yet done from the source as it is now, or whose file is gone."""
-    whole = {
-        (file.start_us, file.end_us) for file in project.registry.files(*group.key) if project.tables.is_there(file)
-    }
-    done = {
-        (line.start_us, line.end_us)
-        for line in project.registry.intervals(*group.key, "offline")
-        if line.status == "done"
-        and (line.start_us, line.end_us) in whole
-        and line.content_hash == group.compiled.content_hash
-        and line.source_fingerprint == fingerprint
-    }
-    return [partition for partition in ready if (partition.start_us, partition.end_us) not in done]
-
-
-def _write(project: Project, group: RegisteredGroup, batch: list[tuple[Interval, pa.Table]]) -> list[FileRecord]:
-    """Write some partitions; one that equals the live one keeps (or mends) its file."""
-    live = {(file.start_us, file.end_us): file for file in project.registry.files(*group.key)}
-    written = []
-    for partition, rows in batch:
-        file = project.tables.write(*group.key, partition, rows)
-        known = live.get((partition.start_us, partition.end_us))
-        if known is not None and known.content_digest == file.content_digest:
-            project.tables.mend(known, file)
-            file = known
-        written.append(file)
-    return written
-
-
-def _line(group: RegisteredGroup, file: FileRecord, fingerprint: str, watermark_us: int) -> IntervalRecord:
-    return IntervalRecord(
-        group=file.group,
-        version=file.version,
-        store="offline",
-        start_us=file.start_us,
-        end_us=file.end_us,
-        status="done",
-        rows=file.rows,
-        content_hash=group.compiled.content_hash,
-        source_fingerprint=fingerprint,
-        watermark_us=watermark_us,
-    )
+    def _reported(
+        self, pending: int, free: int, held: int, files: Sequence[FileRecord], failed: tuple[str, ...]
+    ) -> OfflineReport:
+        group = self._group
+        return OfflineReport(
+            group=group.compiled.name,
+            version=group.compiled.version,
+            wanted=self._wanted,
+            computed=len(files),
+            skipped=max(0, free - len(files)),
+            pending=pending,
+            held=held,
+            rows=sum(file.rows for file in files),
+            bytes=sum(file.bytes for file in files),
+            snapshot=self._project.registry.epoch_map().snapshots.get(group.key, 0),
+            failures=failed,
+        )

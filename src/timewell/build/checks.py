@@ -76,6 +76,20 @@ def run_checks(
     return outcomes
 
 
+def check_rows(group: RegisteredGroup, rows: pa.Table) -> list[TestOutcome]:
+    """Run the tests that look at values on the rows of one partition; examples are not about these."""
+    outcomes = []
+    for feature in group.compiled.features:
+        for test in feature.tests:
+            if isinstance(test, ExampleTest) or feature.name not in rows.column_names:
+                continue
+            _refuse_unfit(test, group, feature)
+            passed, detail = _on_values(test, rows[feature.name])
+            name, owner = test.type, group.compiled.name
+            outcomes.append(TestOutcome(group=owner, feature=feature.name, test=name, passed=passed, detail=detail))
+    return outcomes
+
+
 def _on_values(test: FeatureTest, column: pa.ChunkedArray) -> tuple[bool, str]:
     if isinstance(test, RangeTest):
         return _in_range(test, column)

@@ -26,7 +26,7 @@ from timewell.cli.screen import Screen, write_json
 from timewell.errors import TimewellError
 
 if TYPE_CHECKING:
-    from timewell.backfill.run import Progress
+    from timewell.backfill.staging import Progress
     from timewell.store import FeatureStore
 
 log = logging.getLogger("timewell.cli")

@@ -21,7 +21,7 @@ from timewell.stores.offline import EngineSession
 from timewell.stores.online import BuildMark, OnlineStore
 from timewell.stores.project import Project
 from timewell.stores.registry import Lease, OnlineBuildRecord
-from timewell.types import MINUTE_US, format_instant, parse_instant
+from timewell.types import MINUTE_US, format_instant, parse_duration, parse_instant
 
 Progress = Callable[[str, int, int], None]
 Action = Literal["built", "refreshed", "unchanged"]
@@ -68,6 +68,7 @@ def materialize_online(
     """
     catalog = load_catalog(project)
     groups = _online_groups(catalog, feature)
+    groups += [] if feature is not None else kept_fresh(project, catalog)
     zone = project.config.assume_timezone
     now_us = project.clock.now_us()
     as_of_us = now_us if as_of is None else parse_instant(as_of, assume_timezone=zone)
@@ -109,6 +110,26 @@ def _online_groups(catalog: Catalog, feature: str | Iterable[str] | None) -> lis
     if not chosen and feature is not None:
         raise UsageError(problem="no feature was named", hint="Name a feature or a group.")
     return chosen
+
+
+def kept_fresh(project: Project, catalog: Catalog) -> list[RegisteredGroup]:
+    """Return the versions that are not live but are refreshed with those that are.
+
+    Those that a rollback would give the live name back to, for ``rollback_window`` after they lost it, so that it
+    serves fresh values at once; and those that a feature service pins.
+    """
+    since_us = project.clock.now_us() - parse_duration(project.config.retention.rollback_window)
+    wanted = {
+        (line.group, line.from_version)
+        for line in project.registry.shadows.promotions()
+        if line.at_us > since_us and line.from_version != line.to_version
+    }
+    for references in catalog.pinned.values():
+        wanted |= {catalog.resolve(reference).group.key for reference in references}
+    live = set(catalog.epochs.live.items())
+    return [
+        catalog.groups[key] for key in sorted(wanted - live) if key in catalog.epochs.builds and key in catalog.groups
+    ]
 
 
 def grid_as_of(group: RegisteredGroup, as_of_us: int) -> int:

@@ -68,6 +68,15 @@ class EngineSession(Protocol):
         """Return a digest that changes whenever the source's rows may have changed."""
         ...
 
+    def row_digests(self, query: GroupQuery, as_ofs: Sequence[int]) -> list[str]:
+        """Return a digest, for each instant, of exactly the rows that can count there; one pass for all of them.
+
+        A row that is added, changed or taken away changes the digests of those instants at which it can count: while
+        it lies in a window, until something supersedes it, and for ``latest`` until a newer row hides it or its ttl
+        ends. Digests of different versions of an engine are never equal.
+        """
+        ...
+
     def evaluate(self, query: GroupQuery, probes: pa.Table, *, state: bool = False) -> pa.Table:
         """Return the features' values for each probe, in the probes' order.
 

@@ -18,6 +18,7 @@ from timewell.backends.duckdb import relations
 from timewell.backends.duckdb.evaluate import Evaluation, Means, rows_a_pass
 from timewell.backends.duckdb.explain import query_plan
 from timewell.backends.duckdb.probes import entities_sql, report_sql
+from timewell.backends.duckdb.row_digests import Places, row_digests
 from timewell.backends.duckdb.rows import RowShape, row_shape
 from timewell.backends.duckdb.running import Runner, first_line
 from timewell.backends.duckdb.sql import DATE, OFFSET, identifier, literal, our_type
@@ -75,6 +76,14 @@ class DuckSession:
         """Return a digest of the files behind a source, those behind a query's sources included."""
         files = self._files(source)
         return relations.fingerprint(source, self._catalog, files)
+
+    def row_digests(self, query: GroupQuery, as_ofs: Sequence[int]) -> list[str]:
+        """Return a digest of the rows that can count at each instant."""
+        if not as_ofs:
+            return []
+        places = Places.of(query, as_ofs)
+        shape = self._shape(query, places.first_us, places.last_us)
+        return row_digests(Runner(self._connection, query), shape, places, as_ofs)
 
     def evaluate(self, query: GroupQuery, probes: pa.Table, *, state: bool = False) -> pa.Table:
         """Return the features' values for each probe, in order."""

@@ -43,6 +43,21 @@ def pin(connection: Connection) -> EpochMap:
     )
 
 
+def live_version(connection: Connection, group: str) -> str:
+    """Return a group's live version."""
+    version: str = connection.execute(
+        select(schema.live.c.version).where(schema.live.c.group_name == group)
+    ).scalar_one()
+    return version
+
+
+def set_live(connection: Connection, group: str, version: str, stamp: Stamp) -> None:
+    """Make a version live; the caller moves the epoch."""
+    table = schema.live
+    moving = update(table).where(table.c.group_name == group)
+    connection.execute(moving.values(version=version, since_us=stamp.at_us))
+
+
 def require_version(connection: Connection, group: str, version: str) -> None:
     """Refuse a version that nobody registered."""
     named = schema.definition.c
@@ -55,22 +70,14 @@ def require_version(connection: Connection, group: str, version: str) -> None:
 def publish(connection: Connection, record: OnlineBuildRecord, stamp: Stamp) -> int:
     """Point a version at an online build, or update the figures of the one it points at."""
     require_version(connection, record.group, record.version)
-    table = schema.online_build
-    place = (table.c.group_name == record.group, table.c.version == record.version)
-    line = connection.execute(select(table).where(*place)).one_or_none()
-    held = None if line is None else to_record(OnlineBuildRecord, line)
-    if held == record:
+    replaced = _pointed_at(connection, record)
+    if not point_at(connection, record):
         return current(connection)
-    if held is not None and held.build == record.build:
-        _refuse_older(held, record)
-        connection.execute(update(table).where(*place).values(to_line(record)))
-        return current(connection)
-    point_at(connection, record)
     epoch = advance(connection)
     detail = {
         "version": record.version,
         "build": record.build,
-        "replaced": held.build if held else None,
+        "replaced": replaced.build if replaced else None,
         "as_of_us": record.as_of_us,
         "rows": record.rows,
         "epoch": epoch,
@@ -79,11 +86,33 @@ def publish(connection: Connection, record: OnlineBuildRecord, stamp: Stamp) -> 
     return epoch
 
 
-def point_at(connection: Connection, record: OnlineBuildRecord) -> None:
-    """Point a version at an online build; the caller moves the epoch."""
+def point_at(connection: Connection, record: OnlineBuildRecord) -> bool:
+    """Point a version at an online build, or update the figures of the one it points at.
+
+    Returns
+    -------
+    bool
+        Whether the pointer moved: the caller moves the epoch then.
+    """
     table = schema.online_build
-    connection.execute(delete(table).where(table.c.group_name == record.group, table.c.version == record.version))
+    place = (table.c.group_name == record.group, table.c.version == record.version)
+    held = _pointed_at(connection, record)
+    if held == record:
+        return False
+    if held is not None and held.build == record.build:
+        _refuse_older(held, record)
+        connection.execute(update(table).where(*place).values(to_line(record)))
+        return False
+    connection.execute(delete(table).where(*place))
     connection.execute(insert(table).values(to_line(record)))
+    return True
+
+
+def _pointed_at(connection: Connection, record: OnlineBuildRecord) -> OnlineBuildRecord | None:
+    table = schema.online_build
+    query = select(table).where(table.c.group_name == record.group, table.c.version == record.version)
+    line = connection.execute(query).one_or_none()
+    return None if line is None else to_record(OnlineBuildRecord, line)
 
 
 def _refuse_older(held: OnlineBuildRecord, offered: OnlineBuildRecord) -> None:

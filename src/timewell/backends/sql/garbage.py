@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
-from sqlalchemy import Connection, Select, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, exists, insert, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
 from timewell.backends.sql import schema
@@ -42,10 +44,8 @@ def pins(connection: Connection) -> list[Pin]:
 def mark(connection: Connection, *, now_us: int, keep_us: int, keep: Sequence[Kept]) -> list[FileRecord]:
     """Mark what nothing refers to, unmark what something refers to again; returns all that is marked."""
     marked, kept = schema.garbage, schema.data_file
-    claimed = [(one.group, one.version, one.snapshot) for one in pins(connection) if one.expires_us > now_us]
     free = set(connection.scalars(select(kept.c.id).where(~_referred(now_us - keep_us))))
-    for group, version, snapshot in {*keep, *claimed}:
-        free -= set(connection.scalars(_of_snapshot(group, version, snapshot)))
+    free -= _claimed(connection, now_us, keep)
     before = set(connection.scalars(select(marked.c.file_id)))
     for some in batched(sorted(before - free)):
         connection.execute(delete(marked).where(marked.c.file_id.in_(some)))
@@ -61,10 +61,10 @@ def collect(connection: Connection, marked_before_us: int, stamp: Stamp) -> list
     query = select(marked.c.file_id).join(kept, kept.c.id == marked.c.file_id)
     # looked at again: something may refer to it since it was marked
     query = query.where(marked.c.marked_us < marked_before_us, ~_referred(None))
-    ids = sorted(connection.scalars(query))
+    ids = sorted(set(connection.scalars(query)) - _claimed(connection, stamp.at_us))
     files = _records(connection, ids)
+    _count_losses(connection, ids)
     for some in batched(ids):
-        _remember_collected(connection, some)
         connection.execute(delete(stays).where(stays.c.file_id.in_(some)))
         connection.execute(delete(schema.shadow_file).where(schema.shadow_file.c.file_id.in_(some)))
         connection.execute(delete(marked).where(marked.c.file_id.in_(some)))
@@ -95,28 +95,46 @@ def _referred(replaced_since_us: int | None) -> ColumnElement[bool]:
     return or_(live, waiting, recent)
 
 
+def _claimed(connection: Connection, now_us: int, keep: Sequence[Kept] = ()) -> set[int]:
+    """Return the files of snapshots that are pinned or named."""
+    pinned = {(one.group, one.version, one.snapshot) for one in pins(connection) if one.expires_us > now_us}
+    return {file_id for kept in {*keep, *pinned} for file_id in connection.scalars(_of_snapshot(*kept))}
+
+
 def _of_snapshot(group: str, version: str, snapshot: int) -> Select[tuple[int]]:
     stays = schema.snapshot_file.c
     there = (stays.from_snapshot <= snapshot) & or_(stays.to_snapshot.is_(None), stays.to_snapshot > snapshot)
     return select(stays.file_id).where(stays.group_name == group, stays.version == version, there)
 
 
-def _remember_collected(connection: Connection, ids: Sequence[int]) -> None:
+def _count_losses(connection: Connection, ids: Sequence[int]) -> None:
     """Count, on every snapshot that held one of these files, how many it lost."""
-    stays, snapshots = schema.snapshot_file, schema.snapshot
-    lost = (
-        select(func.count())
-        .select_from(stays)
-        .where(
-            stays.c.file_id.in_(ids),
-            stays.c.group_name == snapshots.c.group_name,
-            stays.c.version == snapshots.c.version,
-            stays.c.from_snapshot <= snapshots.c.id,
-            stays.c.to_snapshot > snapshots.c.id,
-        )
-        .scalar_subquery()
-    )
-    connection.execute(update(snapshots).values(collected=snapshots.c.collected + lost))
+    stays, table = schema.snapshot_file.c, schema.snapshot
+    steps: dict[tuple[str, str], Counter[int]] = {}
+    for some in batched(ids):
+        query = select(stays.group_name, stays.version, stays.from_snapshot, stays.to_snapshot)
+        for group, version, first, end in connection.execute(query.where(stays.file_id.in_(some))):
+            steps.setdefault((group, version), Counter()).update({first: 1})
+            steps[group, version].subtract({end: 1})
+    lines = [
+        {"group": group, "of": version, "first": first, "end": end, "lost": lost}
+        for (group, version), changes in steps.items()
+        for first, end, lost in _runs(changes)
+    ]
+    if lines:
+        place = (table.c.group_name == bindparam("group"), table.c.version == bindparam("of"))
+        within = (table.c.id >= bindparam("first"), table.c.id < bindparam("end"))
+        counting = update(table).where(*place, *within).values(collected=table.c.collected + bindparam("lost"))
+        connection.execute(counting, lines)
+
+
+def _runs(changes: Mapping[int, int]) -> Iterator[tuple[int, int, int]]:
+    """Return ranges of snapshots (first, end, lost) that lost equally many: each snapshot is written once."""
+    lost = 0
+    for first, end in pairwise(sorted(changes)):
+        lost += changes[first]
+        if lost:
+            yield first, end, lost
 
 
 def _records(connection: Connection, ids: Sequence[int]) -> list[FileRecord]:

@@ -80,6 +80,14 @@ def files(connection: Connection, group: str, version: str, snapshot: int | None
     return [to_record(FileRecord, line) for line in lines]
 
 
+def live_between(connection: Connection, group: str, version: str, first_us: int, last_us: int) -> list[FileRecord]:
+    """Return the live files whose partitions start in a range, both ends included."""
+    stays = schema.snapshot_file
+    query = select(schema.data_file).join(stays, stays.c.file_id == schema.data_file.c.id)
+    query = query.where(*_in_span(stays, group, version, [first_us, last_us]), _within(None))
+    return [to_record(FileRecord, line) for line in connection.execute(query)]
+
+
 def intervals(connection: Connection, group: str, version: str, store: StoreSide) -> list[IntervalRecord]:
     """Return the ledger of one version and store, by start."""
     table = schema.interval

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from timewell.backends.sql import promotions, shadows
+from timewell.backends.sql import promotions, rollbacks, shadows
 from timewell.backends.sql.audit import Stamp
 from timewell.backends.sql.database import Database
 from timewell.stores.registry import OnlineBuildRecord
@@ -66,9 +66,8 @@ class SqlShadows:
     ) -> Promotion:
         """Take a promotion back and open its shadow again."""
         stamp = Stamp(actor=actor, at_us=at_us)
-        return self._database.write(
-            lambda connection: promotions.roll_back(connection, promotion, build, stamp, reason)
-        )
+        request = rollbacks.Request(promotion=promotion, build=build, reason=reason)
+        return self._database.write(lambda connection: rollbacks.roll_back(connection, request, stamp))
 
     def promotions(self, group: str | None = None) -> list[Promotion]:
         """Return the history, newest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
@@ -24,9 +25,7 @@ def open_one(connection: Connection, record: ShadowRecord, stamp: Stamp) -> Shad
     connection.execute(insert(schema.shadow).values(line))
     detail = {"shadow": record.id, "version": record.version, "kind": record.kind, "engine": record.engine}
     append(connection, [Deed(action="open_shadow", subject=record.group, detail=detail)], stamp)
-    opened = found(connection, record.id)
-    assert opened is not None
-    return opened
+    return replace(record, created_us=stamp.at_us, actor=stamp.actor)
 
 
 def found(connection: Connection, shadow: str) -> ShadowRecord | None:
@@ -93,10 +92,15 @@ def staged(connection: Connection, shadow: str) -> list[StagedPartition]:
 
 def keep_validation(connection: Connection, record: ValidationRecord, stamp: Stamp) -> None:
     """Keep a report, and say so in the audit log."""
-    connection.execute(insert(schema.validation).values(to_line(record)))
     shadow = found(connection, record.shadow)
+    if shadow is None:
+        raise ShadowClosed(shadow=record.shadow, status="not there")
+    table = schema.validation
+    if connection.scalar(select(table.c.id).where(table.c.id == record.id)) is not None:
+        return
+    connection.execute(insert(table).values(to_line(record)))
     detail = {"shadow": record.shadow, "validation": record.id, "passed": record.passed, "files": record.staged_digest}
-    append(connection, [Deed(action="validate", subject=shadow.group if shadow else "", detail=detail)], stamp)
+    append(connection, [Deed(action="validate", subject=shadow.group, detail=detail)], stamp)
 
 
 def validations(connection: Connection, shadow: str) -> list[ValidationRecord]:

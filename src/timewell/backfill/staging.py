@@ -1,0 +1,76 @@
+"""Compute partitions and stage them in a shadow, in commits of a few dozen, so that a killed run continues."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from timewell.backfill.ledger import Bounds, SourceState
+from timewell.backfill.partition import compute
+from timewell.stores.project import Project
+from timewell.stores.registry import FileRecord
+from timewell.stores.shadows import ShadowRecord, StagedPartition
+from timewell.types import Interval
+
+Progress = Callable[[str, int, int], None]
+_PARTITIONS_A_COMMIT = 32
+_ROWS_A_PASS = 4_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staging:
+    """Where computed partitions go.
+
+    Attributes
+    ----------
+    live
+        The files that were live before anything was computed: a promote is refused where others are by then.
+    """
+
+    project: Project
+    state: SourceState
+    shadow: ShadowRecord
+    live: Mapping[Bounds, FileRecord]
+
+    def compute(self, missing: Sequence[Interval], progress: Progress | None = None) -> list[FileRecord]:
+        """Compute and stage partitions; returns the files in the order of the partitions."""
+        self.state.look(missing)
+        files: list[FileRecord] = []
+        name = self.state.group.compiled.ref
+        for batch in _computed(self.state, missing):
+            if progress:
+                progress(name, len(files), len(missing))
+            files += self.stage(batch)
+        if progress and missing:
+            progress(name, len(missing), len(missing))
+        return files
+
+    def stage(self, batch: Sequence[tuple[Interval, pa.Table]]) -> list[FileRecord]:
+        """Write partitions and stage them, in one commit; one that equals the live one keeps (or mends) its file."""
+        tables, staged = self.project.tables, []
+        for partition, rows in batch:
+            file = tables.write(*self.state.group.key, partition, rows)
+            known = self.live.get((partition.start_us, partition.end_us))
+            if known is not None and known.content_digest == file.content_digest:
+                tables.mend(known, file)
+                file = known
+            base = known.id if known else 0
+            staged.append(StagedPartition(file=self.state.stamped(file, partition), base_file=base))
+        self.project.registry.shadows.stage(self.shadow.id, staged)
+        return [part.file for part in staged]
+
+
+def _computed(state: SourceState, missing: Sequence[Interval]) -> Iterator[list[tuple[Interval, pa.Table]]]:
+    """Compute partitions, many in one pass over the events, and yield them in the portions that are committed.
+
+    The rows of the first few tell how many partitions the memory holds at once.
+    """
+    start, size = 0, _PARTITIONS_A_COMMIT
+    while start < len(missing):
+        found = compute(state.session, state.group, list(missing[start : start + size]))
+        start += len(found)
+        size = max(1, _ROWS_A_PASS * len(found) // max(1, sum(rows.num_rows for _, rows in found)))
+        for first in range(0, len(found), _PARTITIONS_A_COMMIT):
+            yield found[first : first + _PARTITIONS_A_COMMIT]
