@@ -154,7 +154,7 @@ def test_a_registry_of_the_first_format_is_upgraded_with_all_it_holds(
     assert opened.state.upgrade(tmp_path / "backup.db") == ("0001", NOW)
     opened.state.create_or_check()
     (file,), (line,) = opened.files(*SPEND), opened.intervals(*SPEND, "offline")
-    assert (file.id, file.rows, file.rows_digest, file.watermark_us) == (7, 3, "", 0)
+    assert (file.id, file.rows, file.rows_digest, file.watermark_us) == (7, 3, "", 9)
     assert (line.status, line.source_fingerprint, line.rows_digest) == ("done", "source", "")
     assert opened.files(*SPEND, 5) == [file]
     assert opened.shadows.find() == []

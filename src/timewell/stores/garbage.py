@@ -61,9 +61,14 @@ class Garbage(Protocol):
         ...
 
     def collect(self, *, marked_before_us: int, actor: str, at_us: int) -> list[FileRecord]:
-        """Forget the files that were marked before an instant and are referred to by nothing since; returns them.
+        """Forget the files that were marked before an instant and are live, staged or pinned nowhere since.
 
-        The caller deletes them then. Snapshots that held one cannot be read any more (``SnapshotCollected``).
+        Snapshots that held one cannot be read any more (``SnapshotCollected``).
+
+        Returns
+        -------
+        list of FileRecord
+            What the caller may delete: those with a path that no other line names.
         """
         ...
 

@@ -147,12 +147,12 @@ class Shadows(Protocol):
         ...
 
     def stage(self, shadow: str, partitions: Sequence[StagedPartition]) -> None:
-        """Add partitions, or replace those with the same bounds; their files get ids.
+        """Add partitions, or replace those with the same bounds; their files get ids, also those that had one.
 
         Raises
         ------
         ShadowClosed, InvalidRequest, StateBusy
-            It is no longer open; a partition is of another version.
+            It is no longer open, or not there; a partition is of another version.
         """
         ...
 
@@ -161,7 +161,7 @@ class Shadows(Protocol):
         ...
 
     def keep_validation(self, record: ValidationRecord, *, actor: str) -> None:
-        """Keep a report, and an audit row for it."""
+        """Keep a report, and an audit row for it; an equal id is kept once. Raises ``ShadowClosed`` for no shadow."""
         ...
 
     def validations(self, shadow: str) -> list[ValidationRecord]:
@@ -171,24 +171,27 @@ class Shadows(Protocol):
     def promote(self, orders: Sequence[PromoteOrder], *, actor: str, at_us: int) -> list[Promotion]:
         """Make what is staged live: partitions, ledger lines, live version, online builds, history, in one transaction.
 
-        A partition whose live file has the staged content already is left as it is. A version that is not its group's
-        live one becomes it. Where there is nothing to change at all, nothing is written and the list is empty; the
-        shadow is closed all the same.
+        A partition whose live file has the staged content already is left as it is; its line in the ledger and its
+        file's provenance become the staged ones. A version that is not its group's live one becomes it, unless the
+        shadow is a run's: a run refreshes a version and never decides which one is live. Lines of the ledger are
+        ``done``, or ``held`` where a person's function wrote the partitions. An order that no reader could notice
+        (no partition, name or pointer moves) is no promotion and moves no epoch; its shadow is closed all the same.
 
         Raises
         ------
         PromoteConflict
-            A partition's live file is not the one it was staged against: nothing is changed, and ``partitions`` names
-            them.
-        ShadowClosed, Superseded, StateBusy
-            It is no longer open; it holds other files than ``staged_digest`` says.
+            A partition's live file is not the one it was staged against: nothing is changed. ``partitions`` names
+            the first few, ``starts`` all of them, of every order.
+        ShadowClosed, Superseded, InvalidRequest, StateBusy
+            It is no longer open; it holds other files than ``staged_digest`` says, or the build newer figures; the
+            build is of another version.
         """
         ...
 
     def roll_back(
         self, promotion: int, *, build: OnlineBuildRecord | None = None, actor: str, at_us: int, reason: str = ""
     ) -> Promotion:
-        """Take a promotion back and open its shadow again.
+        """Take a promotion back and open its shadow again (that of a run is abandoned: the next run computes anew).
 
         A promotion between versions gives the live name back to the version before; both tables keep what they have.
         One within a version restores the files that it replaced and keeps every other partition; their ledger lines
@@ -197,10 +200,12 @@ class Shadows(Protocol):
         Raises
         ------
         PromoteConflict
-            Partitions were changed since, or another promotion stands on this one; with a ``reason`` it is done all
+            Partitions were changed since, or a later one moved the live name on; with a ``reason`` it is done all
             the same, and those partitions that were changed since are restored too.
         UnknownPromotion, StateBusy
-            There is none of this id, or it was taken back already.
+            There is none of this id, it is a rollback, or it was taken back already.
+        SnapshotCollected
+            Files that it replaced were collected.
         """
         ...
 

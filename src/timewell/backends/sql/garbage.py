@@ -98,10 +98,10 @@ def _referred(replaced_since_us: int | None) -> ColumnElement[bool]:
 def _claimed(connection: Connection, now_us: int, keep: Sequence[Kept] = ()) -> set[int]:
     """Return the files of snapshots that are pinned or named."""
     pinned = {(one.group, one.version, one.snapshot) for one in pins(connection) if one.expires_us > now_us}
-    return {file_id for kept in {*keep, *pinned} for file_id in connection.scalars(_of_snapshot(*kept))}
+    return {file_id for one in {*keep, *pinned} for file_id in connection.scalars(_of_snapshot(*one))}
 
 
-def _of_snapshot(group: str, version: str, snapshot: int) -> Select[tuple[int]]:
+def _of_snapshot(group: str, version: str, snapshot: int) -> Select[int]:
     stays = schema.snapshot_file.c
     there = (stays.from_snapshot <= snapshot) & or_(stays.to_snapshot.is_(None), stays.to_snapshot > snapshot)
     return select(stays.file_id).where(stays.group_name == group, stays.version == version, there)

@@ -7,16 +7,16 @@ order of a call is looked at before an error leaves, so that it names all that c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from timewell.backends.sql import epochs, partitions, schema, shadows
 from timewell.backends.sql.audit import Deed, Stamp, append
 from timewell.backends.sql.rows import to_line, to_record
-from timewell.backends.sql.swaps import NO_FILE, Bounds, Swap, carry_out, files_at, held_back, line_of, restated
+from timewell.backends.sql.swaps import NO_FILE, Bounds, Swap, carry_out, files_at, held_back, line_of
 from timewell.errors import InvalidRequest, Superseded
-from timewell.stores.registry import FileRecord, IntervalRecord
+from timewell.stores.registry import FileRecord, IntervalRecord, IntervalStatus
 from timewell.stores.shadows import PromoteOrder, Promotion, ShadowRecord, StagedPartition, staged_digest
 
 
@@ -113,7 +113,7 @@ def _plan(connection: Connection, order: PromoteOrder) -> _Plan:
     live = files_at(connection, key, [part.file.start_us for part in staged])
     swaps, same, changed = _compare(staged, live)
     coming = {swap.new for swap in swaps}
-    status = "held" if shadow.engine == "function" else "done"
+    status: IntervalStatus = "held" if shadow.engine == "function" else "done"
     lines = partitions.changed_intervals(connection, *key, [line_of(part.file, status) for part in staged])
     return _Plan(
         order=order,
@@ -176,11 +176,11 @@ def _carry_out(connection: Connection, plan: _Plan, epoch: int, stamp: Stamp) ->
     if order.build is not None:
         more["build"] = order.build.build
     if plan.swaps or moves or points:
-        promotion = restated(promotion, id=keep(connection, promotion, plan.swaps))
+        promotion = replace(promotion, id=keep(connection, promotion, plan.swaps))
         append(connection, [deed_of(promotion, more)], stamp)
         return [promotion]
     if plan.lines:
-        append(connection, [deed_of(restated(promotion, epoch=epoch - 1), more)], stamp)
+        append(connection, [deed_of(replace(promotion, epoch=epoch - 1), more)], stamp)
     return []
 
 

@@ -7,7 +7,7 @@ name returns to the version before; every other partition is as it was.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, bindparam, select, update
 
@@ -15,7 +15,7 @@ from timewell.backends.sql import epochs, partitions, schema, shadows
 from timewell.backends.sql.audit import Stamp, append
 from timewell.backends.sql.promotions import deed_of, history, keep
 from timewell.backends.sql.rows import to_record
-from timewell.backends.sql.swaps import NO_FILE, Swap, carry_out, files_at, files_by_id, held_back, line_of, restated
+from timewell.backends.sql.swaps import NO_FILE, Swap, carry_out, files_at, files_by_id, held_back, line_of
 from timewell.errors import InvalidRequest, PromoteConflict, SnapshotCollected, UnknownPromotion
 from timewell.stores.registry import IntervalRecord, OnlineBuildRecord
 from timewell.stores.shadows import Promotion
@@ -70,7 +70,7 @@ def roll_back(connection: Connection, request: Request, stamp: Stamp) -> Promoti
         reason=request.reason,
         undoes=taken.id,
     )
-    done = restated(done, id=keep(connection, done, swaps))
+    done = replace(done, id=keep(connection, done, swaps))
     table = schema.promotion
     connection.execute(update(table).where(table.c.id == taken.id).values(undone_by=done.id))
     append(connection, [deed_of(done, {"undoes": taken.id})], stamp)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, select
 
@@ -13,7 +12,6 @@ from timewell.backends.sql.audit import Stamp
 from timewell.backends.sql.rows import batched, to_record
 from timewell.errors import PromoteConflict
 from timewell.stores.registry import FileRecord, IntervalRecord, IntervalStatus
-from timewell.stores.shadows import Promotion
 from timewell.types import format_instant
 
 NO_FILE = 0
@@ -74,11 +72,6 @@ def line_of(file: FileRecord, status: IntervalStatus) -> IntervalRecord:
         watermark_us=file.watermark_us,
         rows_digest=file.rows_digest,
     )
-
-
-def restated(promotion: Promotion, **changes: Any) -> Promotion:  # noqa: ANN401 - fields of any type
-    """Return a line of the history with other figures."""
-    return replace(promotion, **changes)
 
 
 def held_back(changed: Sequence[tuple[str, Bounds]], hint: str | None = None) -> PromoteConflict:

@@ -13,14 +13,35 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
+_TELL = """
+UPDATE data_file
+SET (content_hash, source_fingerprint, watermark_us) = (
+    SELECT line.content_hash, line.source_fingerprint, line.watermark_us
+    FROM snapshot_file AS stay
+    JOIN interval AS line
+      ON line.group_name = stay.group_name AND line.version = stay.version AND line.store = 'offline'
+     AND line.start_us = stay.start_us AND line.end_us = stay.end_us
+    WHERE stay.file_id = data_file.id AND stay.to_snapshot IS NULL
+)
+WHERE EXISTS (
+    SELECT 1
+    FROM snapshot_file AS stay
+    JOIN interval AS line
+      ON line.group_name = stay.group_name AND line.version = stay.version AND line.store = 'offline'
+     AND line.start_us = stay.start_us AND line.end_us = stay.end_us
+    WHERE stay.file_id = data_file.id AND stay.to_snapshot IS NULL
+)
+"""
+
 
 def upgrade() -> None:
-    """Add columns and tables; what is there stays as it is."""
+    """Add columns and tables, and tell the live files what their lines in the ledger know; the rest stays as it is."""
     for name in ("content_hash", "source_fingerprint", "rows_digest"):
         op.add_column("data_file", sa.Column(name, sa.Text(), nullable=False, server_default=""))
     op.add_column("data_file", sa.Column("watermark_us", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("interval", sa.Column("rows_digest", sa.Text(), nullable=False, server_default=""))
     op.add_column("snapshot", sa.Column("collected", sa.BigInteger(), nullable=False, server_default="0"))
+    op.execute(_TELL)
     _make_shadows()
     _make_promotions()
     _make_garbage()
