@@ -1,6 +1,7 @@
 """The store's verbs as functions on the project found from the current directory.
 
-``from timewell.active import materialize_online`` acts as ``FeatureStore().materialize_online`` would.
+``from timewell.active import materialize_online`` acts as ``FeatureStore().materialize_online`` would. ``daterange`` is
+here for functions that compute a feature day by day.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from timewell.backfill.function import daterange
 from timewell.store import FeatureStore
+
+__all__ = ["daterange", "store"]
 
 _stores: dict[Path, FeatureStore] = {}
 
@@ -38,4 +42,4 @@ def __getattr__(name: str) -> Callable[..., Any]:
 
 
 def __dir__() -> list[str]:
-    return ["store", *_verbs()]
+    return ["daterange", "store", *_verbs()]

@@ -256,12 +256,12 @@ def read_source(project: Project, source: str, first: date, last: date | None = 
         return session.read_spine(asked.sql("duckdb"))
 
 
-def days(first: date, last: date) -> list[date]:
+def daterange(first: date, last: date) -> list[date]:
     """Return every day from the first to the last, both included.
 
     Examples
     --------
-    >>> [str(day) for day in days(date(2025, 7, 1), date(2025, 7, 3))]
+    >>> [str(day) for day in daterange(date(2025, 7, 1), date(2025, 7, 3))]
     ['2025-07-01', '2025-07-02', '2025-07-03']
     """
     return [first + timedelta(days=number) for number in range((last - first).days + 1)]
