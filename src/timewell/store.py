@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
+from timewell.backfill.collect import CollectReport, collect_garbage
 from timewell.backfill.function import read_source, write_feature_partition
 from timewell.backfill.promote import RollbackReport, abandon, history, promote_shadow, rollback
 from timewell.backfill.run import OfflineReport, materialize_offline
@@ -340,6 +341,10 @@ class FeatureStore:
     def history(self, feature: str | None = None) -> list[Promotion]:
         """Return what was promoted and taken back, newest first."""
         return history(self.project, feature)
+
+    def collect_garbage(self, *, wait: str | None = None, dry_run: bool = False) -> CollectReport:
+        """Mark files and builds that nothing refers to, and delete those that were marked long enough ago (``wait``)."""
+        return collect_garbage(self.project, wait=wait, dry_run=dry_run)
 
     def materialize_online(
         self,

@@ -35,6 +35,13 @@ TYPED = {
     "test": ("test",),
     "materialize offline": ("materialize", "offline", "routes", "--start", "2025-12-30", "--end", "2025-12-31"),
     "materialize online": ("materialize", "online", "routes", "--since", "2025-12-30"),
+    "backfill": ("backfill", "order_amount_7d", "--days", "2", "--dry-run"),
+    "validate": ("validate", "order_amount_7d", "--checks", "count,p50"),
+    "promote": ("promote", "order_amount_7d", "--force", "a test"),
+    "rollback": ("rollback", "order_amount_7d"),
+    "history": ("history",),
+    "abandon": ("abandon", "order_amount_7d", "--yes"),
+    "gc": ("gc", "--wait", "1m"),
     "train": ("train", "spine.parquet", "--features", "order_amount_7d", "--out", "train.parquet", "--manifest"),
     "get": ("get", "order_amount_7d", "--entity", "user_id=7"),
     "serve": ("serve",),
@@ -60,6 +67,10 @@ def test_every_verb_prints_one_json_document_and_nothing_else(name, after, shop,
         announce("http://127.0.0.1:1")
 
     monkeypatch.setattr("timewell.server.serve", serve)
+    if name in {"validate", "promote", "rollback", "abandon"}:
+        assert main(["backfill", "order_amount_7d", "--days", "2"]) == 0
+    if name == "rollback":
+        assert main(["promote", "order_amount_7d", "--force", "a test"]) == 0
     if name == "restore":
         assert main(["backup", "shop.tar"]) == 0
     ran = cli(*TYPED[name], "--json") if after else cli("--json", *TYPED[name])

@@ -135,7 +135,7 @@ def test_the_seeds_example_runs_as_written_and_is_refused_for_what_it_does(shop:
     before = (served(shop), trained(shop), shop.offline_files("order_amount_7d"))
 
     with pytest.raises(PromoteRefused) as refused:
-        exec(EXAMPLE, names)  # noqa: S102  # the example as it stands in the document
+        exec(EXAMPLE, names)  # the example as it stands in the document
 
     assert "order_amount_7d" in str(refused.value)
     assert "the function computes the sum of 1d, not of the 7d that are declared" in str(refused.value)

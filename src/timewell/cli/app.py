@@ -11,7 +11,7 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
-from timewell.cli import build, care, define, serve
+from timewell.cli import build, care, define, serve, shadow
 from timewell.cli.verb import fail, options, remember
 from timewell.errors import UsageError
 
@@ -78,11 +78,18 @@ def make_app() -> typer.Typer:
     materialize.command("offline")(build.materialize_offline)
     materialize.command("online")(build.materialize_online)
     app.add_typer(materialize, name="materialize", rich_help_panel=BUILD)
+    app.command("backfill", rich_help_panel=BUILD)(shadow.backfill)
+    app.command("validate", rich_help_panel=BUILD)(shadow.validate)
+    app.command("promote", rich_help_panel=BUILD)(shadow.promote)
+    app.command("rollback", rich_help_panel=BUILD)(shadow.rollback)
+    app.command("history", rich_help_panel=BUILD)(shadow.history)
+    app.command("abandon", rich_help_panel=BUILD)(shadow.abandon)
     app.command("train", rich_help_panel=BUILD)(build.train)
     app.command("get", rich_help_panel=SERVE)(serve.get)
     app.command("serve", rich_help_panel=SERVE)(serve.serve)
     app.command("doctor", rich_help_panel=CARE)(care.doctor)
     app.command("forget", rich_help_panel=CARE)(care.forget)
+    app.command("gc", rich_help_panel=CARE)(shadow.gc)
     app.command("backup", rich_help_panel=CARE)(care.backup)
     app.command("restore", rich_help_panel=CARE)(care.restore)
     app.command("upgrade", rich_help_panel=CARE)(care.upgrade)
@@ -98,7 +105,7 @@ def make_command() -> TyperGroup:
     if not isinstance(tree, TyperGroup):
         raise TypeError(tree)
     names = list(tree.commands)
-    names.insert(names.index("train"), names.pop(names.index("materialize")))
+    names.insert(names.index("backfill"), names.pop(names.index("materialize")))
     tree.commands = {name: tree.commands[name] for name in names}
     return tree
 

@@ -193,14 +193,18 @@ def _materialize_group(
 
 
 def _lease(project: Project, group: RegisteredGroup) -> Lease:
-    name = f"online:{group.compiled.ref}"
-    now_us = SystemClock().now_us()  # about processes, not about data: a frozen clock must not hold a claim forever
-    lease = project.registry.acquire_lease(
-        name, project.new_holder(), now_us=now_us, ttl_us=_LEASE_US, is_gone=project.is_gone
-    )
+    lease = group_lease(project, group.compiled.ref)
     if lease is None:
         raise StateBusy(what=f"the online build of {group.compiled.ref}", waited_s=0)
     return lease
+
+
+def group_lease(project: Project, ref: str) -> Lease | None:
+    """Claim the online build of ``group@version``; ``None`` while another holds it."""
+    now_us = SystemClock().now_us()  # about processes, not about data: a frozen clock must not hold a claim forever
+    return project.registry.acquire_lease(
+        f"online:{ref}", project.new_holder(), now_us=now_us, ttl_us=_LEASE_US, is_gone=project.is_gone
+    )
 
 
 def _write(

@@ -45,6 +45,10 @@ class OfflineTables(Protocol):
         """Delete the files that are not live any more, or never were, whose rows ``holds`` says so; returns how many."""
         ...
 
+    def orphans(self, known: set[str], *, older_than_us: int) -> list[Path]:
+        """Return the files whose recorded path is not among the known ones, last written before an instant."""
+        ...
+
     def remove(self, files: Sequence[FileRecord]) -> None:
         """Delete files that no snapshot names any more."""
         ...

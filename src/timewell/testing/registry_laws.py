@@ -9,8 +9,6 @@ through a second handle where that could show a difference between what is remem
 from __future__ import annotations
 
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +23,8 @@ from timewell.errors import (
     VersionConflict,
 )
 from timewell.stores.registry import DefinitionKind, FileRecord, Lease, ManifestRecord, RegistryBackend
+from timewell.testing.garbage_laws import GarbageLaws
+from timewell.testing.registry_opened import Opened
 from timewell.testing.registry_records import (
     BY,
     SPEND,
@@ -34,53 +34,12 @@ from timewell.testing.registry_records import (
     interval_record,
     source_record,
 )
+from timewell.testing.rollback_laws import RollbackLaws
+from timewell.testing.shadow_laws import PromoteLaws, StagingLaws
 from timewell.types import DAY_US
 
 
-class _Opened(ABC):
-    """Opens registries for one test and closes them after it."""
-
-    @abstractmethod
-    def open_registry(self, place: Path) -> RegistryBackend:
-        """Return a handle on the registry of an existing, at first empty directory; twice is two handles on it."""
-
-    @abstractmethod
-    def open_copy(self, copy: Path) -> RegistryBackend:
-        """Return the registry that ``state.backup(copy)`` wrote."""
-
-    @pytest.fixture
-    def opener(self, tmp_path: Path) -> Iterator[Callable[[], RegistryBackend]]:
-        """Open one more handle on this test's registry."""
-        opened: list[RegistryBackend] = []
-
-        def open_one() -> RegistryBackend:
-            opened.append(self.open_registry(tmp_path))
-            opened[-1].state.create_or_check()
-            return opened[-1]
-
-        yield open_one
-        for registry in opened:
-            registry.close()
-
-    @pytest.fixture
-    def registry(self, opener: Callable[[], RegistryBackend]) -> RegistryBackend:
-        """Return a new registry."""
-        return opener()
-
-    @pytest.fixture
-    def spend(self, registry: RegistryBackend) -> RegistryBackend:
-        """Return a registry with ``spend@v1``."""
-        registry.put([group_record()], **BY)
-        return registry
-
-    @pytest.fixture
-    def other(self, registry: RegistryBackend, opener: Callable[[], RegistryBackend]) -> RegistryBackend:
-        """Return a second handle on it."""
-        assert registry is not None
-        return opener()
-
-
-class DefinitionLaws(_Opened):
+class DefinitionLaws(Opened):
     """Definitions: immutable revisions, one meaning per version, one group per feature name."""
 
     def test_a_new_registry_is_empty_and_sound(self, registry: RegistryBackend) -> None:
@@ -191,7 +150,7 @@ class DefinitionLaws(_Opened):
         assert registry.check() == []
 
 
-class PartitionLaws(_Opened):
+class PartitionLaws(Opened):
     """Tables: snapshots that carry partitions over, a ledger, commits that happen once."""
 
     @staticmethod
@@ -289,7 +248,7 @@ class PartitionLaws(_Opened):
         assert spend.intervals("nobody", "v1", "offline") == []
 
 
-class PointerLaws(_Opened):
+class PointerLaws(Opened):
     """Online builds, leases and manifests."""
 
     def test_pointing_at_a_build_moves_the_epoch(self, spend: RegistryBackend, other: RegistryBackend) -> None:
@@ -371,7 +330,7 @@ class PointerLaws(_Opened):
         assert spend.check() == []
 
 
-class AuditLaws(_Opened):
+class AuditLaws(Opened):
     """The audit log, and the registry as a whole."""
 
     def test_every_change_is_written_down(self, registry: RegistryBackend) -> None:
@@ -427,7 +386,9 @@ class AuditLaws(_Opened):
         assert len(registry.definitions()) == 1
 
 
-class RegistryLaws(DefinitionLaws, PartitionLaws, PointerLaws, AuditLaws):
+class RegistryLaws(
+    DefinitionLaws, PartitionLaws, PointerLaws, AuditLaws, StagingLaws, PromoteLaws, RollbackLaws, GarbageLaws
+):
     """All laws of a registry.
 
     Examples

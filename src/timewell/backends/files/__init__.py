@@ -90,6 +90,15 @@ class ParquetTables:
                 removed += 1
         return removed
 
+    def orphans(self, known: set[str], *, older_than_us: int) -> list[Path]:
+        """Return the files that nobody knows, last written before an instant; half-written ones among them."""
+        found = []
+        for path in sorted(self._root.glob("*/*/*")):
+            old = path.is_file() and path.stat().st_mtime_ns // 1_000 < older_than_us
+            if old and path.relative_to(self._root).as_posix() not in known:
+                found.append(path)
+        return found
+
     def remove(self, files: Sequence[FileRecord]) -> None:
         """Delete files."""
         for file in files:
