@@ -14,6 +14,7 @@ from timewell.stores.registry import FileRecord, RegistryBackend
 from timewell.stores.shadows import StagedPartition
 from timewell.testing.registry_opened import Opened
 from timewell.testing.registry_records import BY, SPEND, made_file, promote, shadow_record, stage, table
+from timewell.types import DAY_US
 
 NOW_US = BY["at_us"]  # when every change of these laws is made
 FOREVER_US = 1 << 62
@@ -21,12 +22,12 @@ FOREVER_US = 1 << 62
 
 def contents(files: list[FileRecord]) -> list[tuple[int, str]]:
     """Return what some files hold, by partition."""
-    return sorted((file.start_us // 86_400_000_000, file.content_digest.removeprefix("rows of ")) for file in files)
+    return sorted((file.start_us // DAY_US, file.content_digest.removeprefix("rows of ")) for file in files)
 
 
-def mark(registry: RegistryBackend, after_us: int = 1, **settings: int) -> list[tuple[int, str]]:
+def mark(registry: RegistryBackend, after_us: int = 1, *, keep_us: int = 0) -> list[tuple[int, str]]:
     """Mark a while after the changes; returns what is marked."""
-    return contents(registry.garbage.mark(now_us=NOW_US + after_us, **{"keep_us": 0, **settings}))
+    return contents(registry.garbage.mark(now_us=NOW_US + after_us, keep_us=keep_us))
 
 
 def collect(registry: RegistryBackend, after_us: int = 2) -> list[tuple[int, str]]:
