@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,10 @@ from sqlalchemy import create_engine
 from timewell.backends import sql
 from timewell.backends.sql import migrate, schema
 from timewell.errors import ConfigError, StateBusy, StateCorrupt, StateTooNew, StateTooOld, StateUnwritable, Unsupported
-from timewell.testing.registry_records import BY, SPEND, file_record, group_record
+from timewell.testing.registry_records import BY, SPEND, file_record, group_record, promote, table
 
 Open = Callable[..., sql.SqlRegistry]
+FIRST = Path(__file__).with_name("registry_0001.sql")
 
 
 @pytest.fixture
@@ -121,43 +123,69 @@ def test_migrating_from_nothing_equals_making_anew(registry: sql.SqlRegistry, pa
     engines = [create_engine(f"sqlite:///{one}") for one in (path, tmp_path / "migrated.db")]
     with engines[0].connect() as made, engines[1].begin() as migrated:
         migrate.migrate(migrated)
-        for table in (*schema.METADATA.sorted_tables, schema.FORMAT_TABLE):
-            assert migrated.execute(table.select()).all() == made.execute(table.select()).all()
+        for one in (*schema.METADATA.sorted_tables, schema.FORMAT_TABLE):
+            assert migrated.execute(one.select()).all() == made.execute(one.select()).all()
     for engine in engines:
         engine.dispose()
     assert shape(tmp_path / "migrated.db") == shape(path)
 
 
-def test_a_registry_of_the_first_format_is_upgraded_with_all_it_holds(
-    path: Path, open_at: Open, tmp_path: Path
-) -> None:
+@pytest.fixture
+def first(path: Path) -> Path:
+    """Return a registry of the first format, as the program of that time wrote it."""
     path.parent.mkdir()
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.begin() as old:
-        migrate.migrate(old, to="0001")
-    engine.dispose()
-    version = "'spend', 'v1'"
-    definition = "1, 'group', 'spend', 'v1', 1, '{}', 'h', '{}', '[\"a\"]', 1, 'me'"
-    for table, values in {
-        "definition": definition,
-        "live": "'spend', 'v1', 1",
-        "data_file": f"7, {version}, 0, 86400000000, 'a.parquet', 3, 10, 'sum', 'digest'",
-        "snapshot": f"5, {version}, 1, 'me', 'materialize_offline'",
-        "snapshot_file": f"{version}, 0, 86400000000, 5, NULL, 7",
-        "offline_table": f"{version}, 5",
-        "interval": f"{version}, 'offline', 0, 86400000000, 'done', 3, 'hash', 'source', 9",
-    }.items():
-        run_sql(path, f"INSERT INTO {table} VALUES ({values})")
-    opened = open_at(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(FIRST.read_text())
+    return path
+
+
+def test_a_registry_of_the_first_format_is_upgraded_with_all_it_holds(
+    first: Path, open_at: Open, tmp_path: Path
+) -> None:
+    opened, backup = open_at(first), tmp_path / "backup.db"
     with pytest.raises(StateTooOld):
         opened.state.create_or_check()
-    assert opened.state.upgrade(tmp_path / "backup.db") == ("0001", NOW)
+    assert opened.state.upgrade(backup) == ("0001", NOW)
     opened.state.create_or_check()
-    (file,), (line,) = opened.files(*SPEND), opened.intervals(*SPEND, "offline")
-    assert (file.id, file.rows, file.rows_digest, file.watermark_us) == (7, 3, "", 9)
-    assert (line.status, line.source_fingerprint, line.rows_digest) == ("done", "source", "")
-    assert opened.files(*SPEND, 5) == [file]
-    assert opened.shadows.find() == []
+    assert (formats(first), formats(backup)) == ([NOW], ["0001"])
+    held = [(one.kind, one.name, one.version, one.revision) for one in opened.definitions()]
+    assert held == [
+        ("source", "shop.orders", "", 1),
+        ("group", *SPEND, 2),
+        ("group", "visits", "v1", 1),
+        ("group", "spend", "v2", 1),
+    ]
+    pinned = opened.epoch_map()
+    assert (pinned.epoch, pinned.live, pinned.builds) == (7, {"spend": "v1", "visits": "v1"}, {SPEND: "b1"})
+    assert pinned.snapshots == {SPEND: 2, ("spend", "v2"): 3, ("visits", "v1"): 4}
+    assert [line.action for line in opened.audit()][:2] == ["erase", "publish_build"]
+    assert [one.id for one in opened.manifests()] == ["set"]
+    assert opened.acquire_lease("refresh", "host:2", now_us=5, ttl_us=10) is None
+    statuses = [line.status for line in opened.intervals(*SPEND, "offline")]
+    assert (statuses, len(opened.audit())) == (["done"] * 4 + ["pending"], 11)
+    assert (opened.shadows.find(), opened.shadows.promotions(), opened.garbage.pins()) == ([], [], [])
+    assert opened.check() == []
+
+
+def test_an_upgraded_registry_has_the_shape_of_a_new_one(first: Path, open_at: Open, tmp_path: Path) -> None:
+    open_at(first).state.upgrade(tmp_path / "backup.db")
+    open_at(tmp_path / "new.db").state.create_or_check()
+    assert shape(first) == shape(tmp_path / "new.db")
+
+
+def test_files_of_the_first_format_bring_their_lines_of_the_ledger_back(
+    first: Path, open_at: Open, tmp_path: Path
+) -> None:
+    opened = open_at(first)
+    opened.state.upgrade(tmp_path / "backup.db")
+    before = opened.intervals(*SPEND, "offline")
+    assert table(opened, snapshot=1) == {0: "first", 1: "first", 2: "first"}
+    taken = promote(opened, "s1", 0, 1, content="third")
+    assert table(opened) == {0: "third", 1: "third", 2: "first", 3: "second"}
+    opened.shadows.roll_back(taken.id, **BY)
+    assert table(opened) == {0: "first", 1: "second", 2: "first", 3: "second"}
+    after = opened.intervals(*SPEND, "offline")
+    assert after == [replace(line, status="held") for line in before[:2]] + before[2:]
     assert opened.check() == []
 
 

@@ -107,18 +107,26 @@ def at(directory: Path) -> Handle | None:
         The generation's file is gone or is not a whole LMDB file.
     """
     began = time.monotonic()
-    with _lock:
-        while True:
-            try:
+    while True:
+        try:
+            with _lock:
                 handle = _at(directory)
                 if handle is not None:
                     handle.check_at = time.monotonic() + LOOK_EVERY_S
                 return handle
-            except FileNotFoundError:  # swapped or dropped between two of our steps: look again
-                if time.monotonic() - began > _PATIENCE_S:
-                    file = directory / places.POINTER / places.DATA
-                    raise StateCorrupt(file=str(file), problem="it is not there") from None
-                time.sleep(0.001)
+        except FileNotFoundError:  # swapped or dropped between two of our steps: look again
+            if time.monotonic() - began > _PATIENCE_S:
+                file = directory / places.POINTER / places.DATA
+                raise StateCorrupt(file=str(file), problem="it is not there") from None
+        except _Occupied as occupied:
+            if time.monotonic() - began > _PATIENCE_S:
+                hint = "Do not fork in the middle of a scan or a refresh; start processes with the spawn method."
+                raise StateBusy(what=str(occupied), waited_s=int(_PATIENCE_S), hint=hint) from None
+        time.sleep(0.001)  # without the lock: whoever has the file open may need it to let go
+
+
+class _Occupied(Exception):
+    """The file is open in this process already, by a dying reference or one that a fork carried over."""
 
 
 def _at(directory: Path) -> Handle | None:
@@ -140,30 +148,23 @@ def _at(directory: Path) -> Handle | None:
 
 def _open_file(generation: Path, file: Path) -> lmdb.Environment:
     readonly = not os.access(file, os.W_OK)
-    began = time.monotonic()
-    while True:
-        try:
-            env = lmdb.open(
-                str(generation),
-                map_size=0,  # the size it was made with
-                readonly=readonly,
-                create=False,
-                readahead=False,  # reads are scattered; readahead would fetch pages nobody asked for
-                max_readers=MAX_READERS,
-                max_spare_txns=0,  # a spare one (0.1 us less per read) loses its slot when a forked child lets go (lmdb 3.0.0)
-            )
-            break
-        except lmdb.Error as error:
-            if "already open" in str(error):  # a dying reference, or one that a fork carried over
-                gc.collect()
-                if time.monotonic() - began < _PATIENCE_S:
-                    time.sleep(0.001)
-                    continue
-                hint = "Do not fork in the middle of a scan or a refresh; start processes with the spawn method."
-                raise StateBusy(what=str(file), waited_s=int(_PATIENCE_S), hint=hint) from None
-            if not file.exists():
-                raise FileNotFoundError(file) from None
-            raise explain(error, file) from None
+    try:
+        env = lmdb.open(
+            str(generation),
+            map_size=0,  # the size it was made with
+            readonly=readonly,
+            create=False,
+            readahead=False,  # reads are scattered; readahead would fetch pages nobody asked for
+            max_readers=MAX_READERS,
+            max_spare_txns=0,  # a spare one (0.1 us less per read) loses its slot when a forked child lets go (lmdb 3.0.0)
+        )
+    except lmdb.Error as error:
+        if "already open" in str(error):
+            gc.collect()
+            raise _Occupied(file) from None
+        if not file.exists():
+            raise FileNotFoundError(file) from None
+        raise explain(error, file) from None
     _refuse_short(env, file)
     return env
 
