@@ -14,11 +14,24 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from timewell.backends import sql
-from timewell.errors import VersionConflict
-from timewell.testing.registry_records import BY, SPEND, file_record, group_record, interval_record
+from timewell.errors import PromoteConflict, VersionConflict
+from timewell.testing.registry_records import (
+    BY,
+    SPEND,
+    build_record,
+    file_record,
+    group_record,
+    interval_record,
+    promote,
+    shadow_record,
+    stage,
+    table,
+)
+from timewell.types import DAY_US, format_instant
 
 ACTION = "materialize_offline"
 
@@ -108,6 +121,65 @@ def commit(path: Path, count: int) -> object:
         "snapshots": len(set(snapshots)),
         "sizes": [len(registry.files(*SPEND, snapshot)) for snapshot in sorted(snapshots)],
         "ledger": len(registry.intervals(*SPEND, "offline")),
+        "epoch": registry.epoch(),
+        "problems": registry.check(),
+    }
+
+
+def promote_apart(path: Path, count: int) -> object:
+    """Four processes promote partitions of their own, one at a time, each from a shadow of its own."""
+    opened(path).put([group_record()], **BY)
+
+    def work(number: int) -> list[int]:
+        registry = opened(path)
+        days = [number * count + step for step in range(count)]
+        done = [promote(registry, f"s{day}", day, content=f"{day}") for day in days]
+        registry.close()
+        return [one.epoch for one in done]
+
+    epochs = [epoch for one in at_once(4, work) for epoch in one]  # type: ignore[attr-defined]
+    registry = opened(path)
+    held = table(registry)
+    return {
+        "epochs": sorted(epochs),
+        "sizes": [len(registry.files(*SPEND, one.snapshot)) for one in reversed(registry.shadows.promotions())],
+        "right": sum(held.get(day) == f"{day}" for day in range(4 * count)),
+        "done": sum(line.status == "done" for line in registry.intervals(*SPEND, "offline")),
+        "epoch": registry.epoch(),
+        "problems": registry.check(),
+    }
+
+
+def promote_same(path: Path, count: int) -> object:
+    """Four processes promote over the same partitions, staged against the same files."""
+    registry = opened(path)
+    registry.put([group_record()], **BY)
+    promote(registry, "before", *range(count), content="before")
+    orders = {
+        (day, number): stage(registry, shadow_record(f"{day}.{number}"), day, content=f"{number}")
+        for day in range(count)
+        for number in range(4)
+    }
+    registry.close()
+
+    def work(number: int) -> list[list[object]]:
+        mine = opened(path)
+        told: list[list[object]] = []
+        for day in range(count):
+            try:
+                told.append([len(mine.shadows.promote([orders[day, number]], **BY)), day, number])
+            except PromoteConflict as conflict:
+                told.append([conflict.facts["starts"], day, number])
+        mine.close()
+        return told
+
+    told = [line for lines in at_once(4, work) for line in lines]  # type: ignore[attr-defined]
+    registry = opened(path)
+    won = {day: f"{number}" for outcome, day, number in told if outcome == 1}
+    return {
+        "won": sum(outcome == 1 for outcome, _, _ in told),
+        "named": sum(outcome == [format_instant(day * DAY_US)] for outcome, day, _ in told),
+        "as told": table(registry) == won,
         "epoch": registry.epoch(),
         "problems": registry.check(),
     }
@@ -210,6 +282,83 @@ def write_for_ever(path: Path, told: int, *, hasty: bool) -> None:
         os.write(told, f"{name}\n".encode())
 
 
+def kill_promote(path: Path, count: int, *, hasty: bool = False) -> object:
+    """Kill a process that promotes and takes back at a random moment, again and again: all of it is there or none."""
+    lost, torn, problems, acknowledged = 0, 0, [], 0
+    dice = random.Random(count)
+    for _ in range(count):
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if not pid:
+            promote_for_ever(path, writer, hasty=hasty)
+        os.close(writer)
+        told = os.read(reader, 1 << 16)
+        time.sleep(dice.uniform(0, 0.03))
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        with os.fdopen(reader, "rb") as pipe:
+            told += pipe.read()
+        registry = opened(path)
+        lines = [line.split() for line in told.decode().splitlines()]
+        acknowledged += len(lines)
+        lost += sum(history_of(registry, name)[: int(length)] != STEPS[: int(length)] for name, length in lines)
+        torn += sum(not is_whole(registry, record.name) for record in registry.definitions()[-3:])
+        moves = len(registry.definitions()) + len(registry.shadows.promotions())
+        torn += not hasty and registry.epoch() != moves  # every promote and every rollback is one step
+        problems += registry.check()
+        registry.close()
+    return {"lost": lost, "torn": torn, "problems": problems, "acknowledged": acknowledged}
+
+
+def kill_promote_hasty(path: Path, count: int) -> object:
+    """Kill a process that promotes in two halves: the broken control of ``kill_promote``."""
+    return kill_promote(path, count, hasty=True)
+
+
+STEPS = ["promote", "promote", "rollback"]
+
+
+def history_of(registry: sql.SqlRegistry, name: str) -> list[str]:
+    return [one.kind for one in reversed(registry.shadows.promotions(name))]
+
+
+def is_whole(registry: sql.SqlRegistry, name: str) -> bool:
+    """Whether table, ledger, build and shadows of a group tell of the same steps."""
+    steps = len(history_of(registry, name))
+    contents = [file.content_digest for file in registry.files(name, "v1")]
+    ledger = [line.status for line in registry.intervals(name, "v1", "offline")]
+    builds = [one.build for one in registry.builds() if one.group == name]
+    shadows = [one.status for one in registry.shadows.find(name)]
+    second = (["rows of first"] * 2, ["rows of second"] * 3, ["rows of first"] * 2)
+    return [
+        (contents, ledger, builds) == ([], [], []) and "promoted" not in shadows,
+        (contents, ledger, builds) == (second[0], ["done"] * 2, ["b1"]) and shadows[:1] == ["promoted"],
+        (contents, ledger, builds) == (second[1], ["done"] * 3, ["b2"]) and shadows == ["promoted"] * 2,
+        (contents, ledger, builds) == (second[2], ["held"] * 3, ["b1"]) and shadows == ["promoted", "open"],
+    ][steps]
+
+
+def promote_for_ever(path: Path, told: int, *, hasty: bool) -> None:
+    registry = opened(path)
+    number = 0
+    while True:
+        name = f"g{os.getpid()}_{number}"
+        number += 1
+        registry.put([group_record(name)], **BY)
+        done = 0
+        for step, days in enumerate([(0, 1), (0, 1, 2)], start=1):
+            shadow = shadow_record(f"{name}.{step}", group=name)
+            build = replace(build_record(f"b{step}"), group=name)
+            order = stage(registry, shadow, *days, content=("first", "second")[step - 1])
+            whole = order if hasty else replace(order, build=build)
+            done = registry.shadows.promote([whole], **BY)[0].id
+            if hasty:
+                registry.publish_build(build, **BY)
+            os.write(told, f"{name} {step}\n".encode())
+        registry.shadows.roll_back(done, build=replace(build_record("b1"), group=name), **BY)
+        os.write(told, f"{name} 3\n".encode())
+
+
 def fork(path: Path, count: int) -> object:
     """Fork while the registry is open and other threads use it; the parent then closes, the child goes on writing."""
     registry = opened(path)
@@ -268,7 +417,21 @@ def last(path: Path, count: int) -> object:
     return {"names": [record.name for record in opened(path).definitions()]}
 
 
-MODES = {one.__name__: one for one in (register, commit, same, lease, kill, kill_hasty, fork, last)}
+WORKS = (
+    register,
+    commit,
+    promote_apart,
+    promote_same,
+    same,
+    lease,
+    kill,
+    kill_hasty,
+    kill_promote,
+    kill_promote_hasty,
+    fork,
+    last,
+)
+MODES = {one.__name__: one for one in WORKS}
 
 if __name__ == "__main__":
     print(json.dumps(MODES[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]))))

@@ -162,7 +162,7 @@ def test_a_registry_of_the_first_format_is_upgraded_with_all_it_holds(
     assert [one.id for one in opened.manifests()] == ["set"]
     assert opened.acquire_lease("refresh", "host:2", now_us=5, ttl_us=10) is None
     statuses = [line.status for line in opened.intervals(*SPEND, "offline")]
-    assert (statuses, len(opened.audit())) == (["done"] * 4 + ["pending"], 11)
+    assert (statuses, len(opened.audit())) == (["done"] * 4 + ["pending"], 12)
     assert (opened.shadows.find(), opened.shadows.promotions(), opened.garbage.pins()) == ([], [], [])
     assert opened.check() == []
 

@@ -40,6 +40,18 @@ def test_four_processes_commit_one_after_the_other(run) -> None:
     assert found["problems"] == []
 
 
+def test_four_processes_promote_100_of_100(run) -> None:
+    found = run("promote_apart", 25)
+    assert found["epochs"] == list(range(2, 102))  # each is one step of its own
+    assert found["sizes"] == list(range(1, 101))  # and carries over all before it
+    assert (found["right"], found["done"], found["epoch"]) == (100, 100, 101)
+    assert found["problems"] == []
+
+
+def test_of_promotes_over_one_partition_exactly_one_wins_and_the_others_are_told_which(run) -> None:
+    assert run("promote_same", 20) == {"won": 20, "named": 60, "as told": True, "epoch": 22, "problems": []}
+
+
 def test_one_version_has_one_meaning_whoever_comes_first(run) -> None:
     assert run("same", 20) == {"won": list(range(20)), "problems": []}
 
@@ -60,6 +72,18 @@ def test_a_killed_writer_loses_nothing_that_it_was_told_is_kept(run, scale) -> N
 def test_a_writer_that_tells_too_early_is_found_out(run) -> None:
     found = run("kill_hasty", 20)
     assert found["lost"] + found["torn"] > 0
+
+
+def test_a_killed_promote_is_there_as_a_whole_or_not_at_all(run, scale) -> None:
+    rounds = scale(200)
+    found = run("kill_promote", rounds)
+    assert found["acknowledged"] >= rounds
+    assert (found["lost"], found["torn"], found["problems"]) == (0, 0, [])
+
+
+def test_a_promote_in_two_halves_is_found_out(run) -> None:
+    found = run("kill_promote_hasty", 20)
+    assert found["torn"] > 0
 
 
 def test_a_fork_in_the_middle_of_other_threads_work_harms_neither_side(run, scale) -> None:
