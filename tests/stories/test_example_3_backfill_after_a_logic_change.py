@@ -205,6 +205,12 @@ def test_days_taken_back_within_a_version_stay_as_they_are_put(shop: tw.FeatureS
     assert {file.start_us: file.path for file, _ in shop.offline_files("order_amount_7d")} == files
     [again] = shop.materialize_offline("order_amount_7d", start="2025-07-01", end="2025-12-31")
     assert (again.computed, again.held) == (0, 31)
+    tomorrow = tw.FeatureStore(shop.project.root, now="2026-01-02T00:00:00Z")
+    [next_day] = tomorrow.materialize_offline("order_amount_7d", start="2025-07-01", end="2026-01-01")
+    assert (next_day.computed, next_day.held) == (1, 31)
+    kept = {file.start_us: file.path for file, _ in tomorrow.offline_files("order_amount_7d")}
+    assert files.items() <= kept.items()
+    tomorrow.close()
 
 
 def test_what_was_never_promoted_cannot_be_taken_back(shop: tw.FeatureStore) -> None:

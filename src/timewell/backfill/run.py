@@ -131,10 +131,11 @@ class _Run:
         return computed, failed
 
     def _shadow(self) -> ShadowRecord:
-        """Return the shadow that an earlier run left behind, or a new one."""
+        """Return the shadow that an earlier run left behind, or a new one; what was taken back stays so."""
         shadows, (group, version) = self._project.registry.shadows, self._group.key
+        promoted = {line.shadow for line in shadows.promotions(group)}
         for shadow in shadows.find(group, status="open"):
-            if shadow.kind == "run" and shadow.version == version:
+            if shadow.kind == "run" and shadow.version == version and shadow.id not in promoted:
                 return shadow
         record = ShadowRecord(
             id=chance.new_id(),
