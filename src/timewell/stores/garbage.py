@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from timewell.stores.registry import FileRecord
+from timewell.stores.records import FileRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

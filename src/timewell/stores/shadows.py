@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from timewell.stores.registry import FileRecord, OnlineBuildRecord
+from timewell.stores.records import FileRecord, OnlineBuildRecord
 
 ShadowKind = Literal["backfill", "run"]
 ShadowStatus = Literal["open", "promoted", "abandoned"]
