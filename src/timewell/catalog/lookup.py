@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,11 +14,21 @@ from timewell.define.compiled import CompiledFeature, CompiledGroup, compile_gro
 from timewell.define.entity import Entity
 from timewell.define.feature import FeatureGroup, FeatureService
 from timewell.define.source import Source
-from timewell.errors import NameCollision, NothingAsked, UnknownFeature, UnknownGroup, UnknownService, UsageError
+from timewell.errors import (
+    NameCollision,
+    NothingAsked,
+    UnknownFeature,
+    UnknownGroup,
+    UnknownService,
+    UsageError,
+    VersionRetired,
+)
 from timewell.stores.project import Project
 from timewell.stores.query import AsOf, GroupQuery, SourceCatalog
 from timewell.stores.registry import DefinitionRecord, EpochMap
 
+log = logging.getLogger("timewell.catalog")
+RETIRED = "retired"  # key of a registered body that no definition has: only retiring writes it
 _REFERENCE = re.compile(r"(?:(?P<group>[^:@]+):)?(?P<name>[^:@]+)(?:@(?P<version>[^:@]+))?")
 
 
@@ -32,6 +44,8 @@ class RegisteredGroup:
         Source column to its type when the version was registered.
     dtypes
         Feature name to the type of its value.
+    retired
+        Why the version was retired; ``None`` while it may be used.
     """
 
     compiled: CompiledGroup
@@ -42,6 +56,7 @@ class RegisteredGroup:
     semantics: Mapping[str, Any]
     created_us: int
     actor: str
+    retired: str | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -108,6 +123,8 @@ class Catalog:
         ------
         UnknownFeature, UnknownGroup
             With a near name where one exists.
+        VersionRetired
+            The version is not to be used any more.
         """
         names = self.feature_names()
         found = _REFERENCE.fullmatch(reference)
@@ -120,15 +137,21 @@ class Catalog:
         registered = self.live(group) if version is None else self._version(group, version)
         features = {feature.name: feature for feature in registered.compiled.features}
         if name not in features:
-            versions = [key[1] for key, other in self.groups.items() if key[0] == group and name in other.dtypes]
-            hint = f"{registered.compiled.ref} does not have it; ask for {name}@{versions[-1]}."
+            versions = [one.compiled.version for one in self.versions(group) if name in one.dtypes]
+            hint = f"{registered.compiled.ref} does not have it; "
+            hint += f"ask for {name}@{versions[-1]}." if versions else "the versions that had it are retired."
             raise UnknownFeature(asked=reference, known=sorted(names), hint=hint)
+        tell_deprecated(registered)
         return Resolved(reference=reference, column=_column(reference), group=registered, feature=features[name])
+
+    def versions(self, group: str) -> list[RegisteredGroup]:
+        """Return the versions of a group that may be used, oldest first."""
+        return [one for key, one in self.groups.items() if key[0] == group and one.retired is None]
 
     def _version(self, group: str, version: str) -> RegisteredGroup:
         if (group, version) not in self.groups:
-            known = [f"{group}@{key[1]}" for key in self.groups if key[0] == group]
-            raise UnknownGroup(asked=f"{group}@{version}", known=known)
+            raise UnknownGroup(asked=f"{group}@{version}", known=[one.compiled.ref for one in self.versions(group)])
+        refuse_retired(self.groups[group, version], live=self.epochs.live[group])
         return self.groups[group, version]
 
     def resolve_all(self, references: Sequence[str] | str, *, service: str | None = None) -> list[Resolved]:
@@ -176,9 +199,29 @@ class Catalog:
         group, _, version = name.partition("@")
         if group in self.epochs.live and ":" not in name:
             registered = self._version(group, version) if version else self.live(group)
+            tell_deprecated(registered)
             return registered, registered.compiled.features
         resolved = self.resolve(name)
         return resolved.group, (resolved.feature,)
+
+
+def refuse_retired(group: RegisteredGroup, *, live: str) -> None:
+    """Refuse a version that was retired, naming the live one."""
+    if group.retired is not None:
+        name = group.compiled.name
+        why = f" ({group.retired})" if group.retired else ""
+        raise VersionRetired(name=name, version=group.compiled.version, why=why, live=f"{name}@{live}")
+
+
+def tell_deprecated(group: RegisteredGroup) -> None:
+    """Log a warning where a version should not be used any more; once per process."""
+    if group.definition.deprecated:
+        _warn_deprecated(group.compiled.ref, group.definition.deprecated)
+
+
+@functools.cache
+def _warn_deprecated(ref: str, why: str) -> None:
+    log.warning("%s is deprecated: %s", ref, why)
 
 
 def refuse_repeated(columns: Iterable[str], taken: Iterable[str] = ()) -> None:
@@ -222,7 +265,9 @@ def load_catalog(project: Project) -> Catalog:
 
 
 def _group(record: DefinitionRecord, sources: Mapping[str, Source]) -> RegisteredGroup:
-    definition = FeatureGroup.read(record.body)
+    body = dict(record.body)
+    retired = body.pop(RETIRED, None)
+    definition = FeatureGroup.read(body)
     resolved = record.resolved
     entity = Entity.read(resolved["entity"])
     source = Source.read(resolved["source"])
@@ -243,6 +288,7 @@ def _group(record: DefinitionRecord, sources: Mapping[str, Source]) -> Registere
         semantics=semantics(definition, compiled.features, source, entity),
         created_us=record.created_us,
         actor=record.actor,
+        retired=retired,
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from timewell.catalog.lookup import Catalog, RegisteredGroup
+from timewell.catalog.lookup import Catalog, RegisteredGroup, refuse_retired
 from timewell.define.compiled import CompiledFeature, CompiledGroup, changed_fields, compile_group, semantics
 from timewell.define.dtypes import accepts, result_type
 from timewell.define.entity import Entity
@@ -45,6 +45,22 @@ class PreparedGroup:
 
     registered: RegisteredGroup
     record: DefinitionRecord
+
+
+def check_source(source: Source, session: EngineSession) -> None:
+    """Look at a source once: it can be read and has the columns that its definition names."""
+    columns = session.columns(source)
+    named = [source.event_time, source.arrival_time, source.sequence, *source.unique_on, *source.keys.values()]
+    for column in named:
+        if column is not None and column not in columns:
+            raise MissingColumn(table=f"source {source.name!r}", asked=column, known=sorted(columns))
+
+
+def with_group(catalog: Catalog, registered: RegisteredGroup) -> Catalog:
+    """Return the catalog as it will be: a group's first version is live."""
+    name, version = registered.key
+    epochs = replace(catalog.epochs, live={name: version, **catalog.epochs.live})
+    return replace(catalog, epochs=epochs, groups={**catalog.groups, registered.key: registered})
 
 
 def plain_record(definition: Entity | Source) -> DefinitionRecord:
@@ -197,6 +213,8 @@ def _settle_version(
 ) -> tuple[FeatureGroup, CompiledGroup]:
     """Refuse another meaning under a registered version, or give it the next version."""
     known = catalog.groups.get((group.name, group.version))
+    if known is not None:
+        refuse_retired(known, live=catalog.epochs.live[group.name])
     if known is None or known.compiled.content_hash == compiled.content_hash:
         return group, compiled
     if not bump:
@@ -207,6 +225,7 @@ def _settle_version(
     for version in taken:  # the change may have been bumped before: then this is that version
         again = replace(compiled, version=version)
         if catalog.groups[group.name, version].compiled.content_hash == again.content_hash:
+            refuse_retired(catalog.groups[group.name, version], live=catalog.epochs.live[group.name])
             return group.model_copy(update={"version": version}), again
     version = next_version(group.version, taken)
     return group.model_copy(update={"version": version}), replace(compiled, version=version)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
-from timewell.errors import DefinitionError, InvalidName, MissingField, TimewellError, UnknownField
+from timewell.errors import DefinitionError, InvalidName, MissingField, TimewellError, UnknownField, did_you_mean
 from timewell.types import format_duration, format_instant, parse_duration, parse_instant
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -62,6 +62,7 @@ InstantUs = Annotated[
 
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
+    from pydantic_core import ErrorDetails
 else:
     ModelMetaclass = type(BaseModel)
 
@@ -114,6 +115,25 @@ def from_pydantic(error: ValidationError, model: type[BaseModel], *, top: str | 
     name = model.__name__ if top is None else top
     found = error.errors(include_url=False)
     first = next((problem for problem in found if problem["type"] == "extra_forbidden"), found[0])
+    return _ours(first, model, name)
+
+
+def every_problem(error: ValidationError, model: type[BaseModel]) -> list[TimewellError]:
+    """Return our errors for everything pydantic found wrong; a misspelled field is not also called missing."""
+    found = error.errors(include_url=False)
+    strange = {
+        problem["loc"][:-1]: str(problem["loc"][-1]) for problem in found if problem["type"] == "extra_forbidden"
+    }
+    told = [
+        _ours(problem, model, "")
+        for problem in found
+        if problem["type"] != "missing"
+        or not did_you_mean(strange.get(problem["loc"][:-1], ""), [str(problem["loc"][-1])])
+    ]
+    return list({str(problem): problem for problem in told}.values())
+
+
+def _ours(first: ErrorDetails, model: type[BaseModel], name: str) -> TimewellError:
     path = [part for part in first["loc"] if not _is_tag(part)]
     where = _written(path[:-1])
     cause = first.get("ctx", {}).get("error")

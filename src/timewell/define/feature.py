@@ -13,7 +13,7 @@ from timewell.errors import DefinitionError, DuplicateFeature, MissingField
 
 Accuracy = Literal["exact", "snapshot"]
 Tier = Literal["hot", "warm", "cold"]
-GROUP_ONLY = ("entity", "source", "version", "filter", "every", "accuracy", "available_after")
+GROUP_ONLY = ("entity", "source", "version", "filter", "every", "accuracy", "available_after", "deprecated")
 
 
 class LatencyBudget(Definition):
@@ -75,6 +75,7 @@ class Feature(_Defaults):
     every: DurationUs | None = None
     accuracy: Accuracy | None = None
     available_after: DurationUs | None = None
+    deprecated: str | None = Field(default=None, min_length=1)
 
     def alone(self) -> FeatureGroup:
         """Return the group of one that this feature makes when registered alone."""
@@ -110,6 +111,8 @@ class FeatureGroup(_Defaults):
         does it change a value.
     version
         Label of this meaning; a change of meaning needs another.
+    deprecated
+        Why this version should not be used any more, and what to use instead; whoever asks for it is told.
     """
 
     name: Name
@@ -121,6 +124,7 @@ class FeatureGroup(_Defaults):
     every: DurationUs | None = None
     accuracy: Accuracy = "exact"
     available_after: DurationUs | None = None
+    deprecated: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

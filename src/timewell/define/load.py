@@ -85,40 +85,53 @@ def load_folder(folder: Path) -> Loaded:
 
     Python files are run: they are part of the deployment, never of the registry.
     """
-    if not folder.is_dir():
-        hint = "Make it, or name another folder: timewell apply FOLDER."
-        raise DefinitionError(problem=f"there is no folder {folder}", hint=hint)
     loaded = Loaded()
-    for path in sorted(folder.rglob("*")):
-        if path.name.startswith(("_", ".")) or not path.is_file():
+    for path, where in definition_files(folder):
+        if path.suffix == ".py":
+            for found in run_python(path, where):
+                loaded.add(found, where)
             continue
-        where = str(path.relative_to(folder))
-        if path.suffix in {".yaml", ".yml"}:
-            _load_yaml(path, where, loaded)
-        elif path.suffix == ".py":
-            for found in _load_python(path, where):
+        file = DefinitionFile.read(read_yaml(path, where), where=where)
+        for name in DefinitionFile.model_fields:
+            for found in getattr(file, name):
                 loaded.add(found, where)
     return loaded
 
 
-def _load_yaml(path: Path, where: str, loaded: Loaded) -> None:
+def definition_files(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Return the files of a folder that hold definitions, each with its place below the folder, by name.
+
+    Raises
+    ------
+    DefinitionError
+        There is no such folder.
+    """
+    if not folder.is_dir():
+        hint = "Make it, or name another folder: timewell apply FOLDER."
+        raise DefinitionError(problem=f"there is no folder {folder}", hint=hint)
+    for path in sorted(folder.rglob("*")):
+        if path.name.startswith(("_", ".")) or not path.is_file():
+            continue
+        if path.suffix in {".yaml", ".yml", ".py"}:
+            yield path, str(path.relative_to(folder))
+
+
+def read_yaml(path: Path, where: str) -> dict[str, Any]:
+    """Return the plain content of a YAML file; raises ``DefinitionError`` with its place."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
         hint = "Correct the YAML: each level is indented by two more spaces, each list item begins with a dash."
         raise DefinitionError(problem=f"not valid YAML: {_told(problem)}", where=where, hint=hint) from None
     if content is None:
-        return
+        return {}
     if not isinstance(content, dict):
         raise DefinitionError(
             problem="the file must hold entities:, sources:, groups:, features: or services:.",
             where=where,
             hint="Put the definitions under one of these words, as a list.",
         )
-    file = DefinitionFile.read(content, where=where)
-    for name in DefinitionFile.model_fields:
-        for found in getattr(file, name):
-            loaded.add(found, where)
+    return content
 
 
 def _told(problem: Exception) -> str:
@@ -128,7 +141,8 @@ def _told(problem: Exception) -> str:
     return f"line {place.line + 1}, column {place.column + 1}: {text}" if place else str(text)
 
 
-def _load_python(path: Path, where: str) -> Iterator[object]:
+def run_python(path: Path, where: str) -> Iterator[object]:
+    """Run a Python file and return the definitions at its top level; raises with its place whatever went wrong."""
     name = f"timewell_definitions.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

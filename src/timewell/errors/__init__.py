@@ -28,6 +28,7 @@ from timewell.errors.asking import (
     UnknownService,
     UnknownSource,
     ValueOverflow,
+    VersionRetired,
     WrongColumnType,
 )
 from timewell.errors.base import (
@@ -45,6 +46,7 @@ from timewell.errors.definitions import (
     MissingField,
     MissingOwner,
     MissingTtl,
+    PlanOutdated,
     TestsFailed,
     TtlTooShort,
     UnknownField,
@@ -74,6 +76,7 @@ from timewell.errors.promoting import (
     PromoteRefused,
     ShadowClosed,
     SnapshotCollected,
+    StillUsed,
     UnknownPromotion,
 )
 
@@ -105,6 +108,7 @@ __all__ = [
     "NoShadow",
     "NotOnline",
     "NothingAsked",
+    "PlanOutdated",
     "ProjectExists",
     "ProjectNotFound",
     "PromoteConflict",
@@ -121,6 +125,7 @@ __all__ = [
     "StateTooNew",
     "StateTooOld",
     "StateUnwritable",
+    "StillUsed",
     "Superseded",
     "TestsFailed",
     "TimewellError",
@@ -137,6 +142,7 @@ __all__ = [
     "UsageError",
     "ValueOverflow",
     "VersionConflict",
+    "VersionRetired",
     "WrongColumnType",
     "did_you_mean",
 ]

@@ -21,6 +21,14 @@ class UnknownGroup(UsageError):
     fix = "`timewell list` shows the registered groups."
 
 
+class VersionRetired(UsageError):
+    """A version of a feature group was retired."""
+
+    code = "version_retired"
+    template = "{name}@{version} is retired{why}; live is {live}."
+    fix = "Ask for {live}, or bring it back: `timewell retire {name}@{version} --undo`."
+
+
 class UnknownSource(UsageError):
     """A source is not registered."""
 

@@ -108,6 +108,14 @@ class VersionConflict(DefinitionError):
     fix = "A version is immutable: write the next one with `timewell apply --bump` (bump=True in Python), or restore the definition."
 
 
+class PlanOutdated(TimewellError):
+    """What a plan was made from is not what is there now; nothing was changed."""
+
+    code = "plan_outdated"
+    template = "the plan of {folder} does not hold any more: {problem}."
+    fix = "Make it anew and look at it again: `timewell plan {folder}`."
+
+
 class TestsFailed(TimewellError):
     """The tests of a feature do not hold."""
 

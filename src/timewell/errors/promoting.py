@@ -45,6 +45,14 @@ class UnknownPromotion(UsageError):
     fix = "`timewell history {feature}` shows what was promoted and taken back."
 
 
+class StillUsed(TimewellError):
+    """A version cannot be retired while something uses it."""
+
+    code = "still_used"
+    template = "{name}@{version} cannot be retired: {problem}."
+    fix = "Move them to another version first; `timewell show {name}` names the versions."
+
+
 class SnapshotCollected(TimewellError):
     """Files of an old snapshot were collected."""
 

@@ -8,10 +8,17 @@ from dataclasses import dataclass, replace
 
 from timewell.build.checks import TestOutcome, run_checks
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, source_catalog
-from timewell.catalog.prepare import PreparedGroup, plain_record, prepare_group, service_record
+from timewell.catalog.prepare import (
+    PreparedGroup,
+    check_source,
+    plain_record,
+    prepare_group,
+    service_record,
+    with_group,
+)
 from timewell.define.load import Loaded
 from timewell.define.source import Source
-from timewell.errors import MissingColumn, TestsFailed, TimewellError
+from timewell.errors import TestsFailed, TimewellError
 from timewell.stores.frames import keep_frame, to_table
 from timewell.stores.offline import EngineSession
 from timewell.stores.project import Project
@@ -57,7 +64,7 @@ def register(project: Project, loaded: Loaded, *, bump: bool = False, dry_run: b
     with project.engine.session(engine_catalog, project.engine_settings) as session:
         for where, source in sources:
             with _place(where):
-                _check_source(source, session)
+                check_source(source, session)
         prepared, merged = _prepare_groups(project, loaded, merged, session, bump=bump)
         changed = [item.registered for item in prepared if _is_new(item, catalog)]
         tests = _run_tests(project, session, changed)
@@ -94,15 +101,6 @@ def _place(where: str) -> Iterator[None]:
         raise
 
 
-def _check_source(source: Source, session: EngineSession) -> None:
-    """Look at a source once: it can be read and has the columns that its definition names."""
-    columns = session.columns(source)
-    named = [source.event_time, source.arrival_time, source.sequence, *source.unique_on, *source.keys.values()]
-    for column in named:
-        if column is not None and column not in columns:
-            raise MissingColumn(table=f"source {source.name!r}", asked=column, known=sorted(columns))
-
-
 def _prepare_groups(
     project: Project, loaded: Loaded, catalog: Catalog, session: EngineSession, *, bump: bool
 ) -> tuple[list[PreparedGroup], Catalog]:
@@ -112,14 +110,8 @@ def _prepare_groups(
         with _place(where):
             item = prepare_group(group, catalog, session, require_owner=project.config.require_owner, bump=bump)
         prepared.append(item)
-        catalog = _with_group(catalog, item.registered)
+        catalog = with_group(catalog, item.registered)
     return prepared, catalog
-
-
-def _with_group(catalog: Catalog, registered: RegisteredGroup) -> Catalog:
-    name, version = registered.key
-    epochs = replace(catalog.epochs, live={name: version, **catalog.epochs.live})
-    return replace(catalog, epochs=epochs, groups={**catalog.groups, registered.key: registered})
 
 
 def _is_new(item: PreparedGroup, catalog: Catalog) -> bool:

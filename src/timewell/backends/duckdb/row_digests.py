@@ -32,7 +32,7 @@ FROM (
         CASE WHEN leave > {last} THEN {places} WHEN leave <= {first} THEN 0
              ELSE (leave - {first} + {step} - 1) // {step} END AS e,
         hash({row}) AS one,
-        hash({row}, 'again') AS other
+        hash(hash({row}), 1) AS other
     FROM ({rows})
     WHERE enter <= {last} AND enter < leave
 )
