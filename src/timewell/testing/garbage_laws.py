@@ -166,6 +166,15 @@ class GarbageLaws(Opened):
         assert mark(spend, 5, keep_us=100) == []
         assert mark(spend, 5) == [(0, "first")]
 
+    def test_what_a_shadow_holds_that_opened_again_is_not_collected(self, spend: RegistryBackend) -> None:
+        promote(spend, "s0", 0, content="first")
+        taken = promote(spend, "s1", 0, content="second")
+        promote(spend, "run", 0, content="late", kind="run")
+        assert mark(spend) == [(0, "first"), (0, "second")]
+        spend.shadows.roll_back(taken.id, reason="forced", **BY)
+        assert collect(spend) == []
+        assert [part.file.content_digest for part in spend.shadows.staged("s1")] == ["rows of second"]
+
     def test_a_path_that_another_line_names_is_not_given_away(self, spend: RegistryBackend) -> None:
         promote(spend, "s0", 0, content="first")
         order = stage(spend, shadow_record(), 0, content="first")  # the same file, staged with another provenance

@@ -315,6 +315,15 @@ class PromoteLaws(Opened):
         assert spend.shadows.promote([figures], **BY) == []
         assert (other.builds(), other.epoch()) == ([newer], epoch + 1)
 
+    def test_a_build_alone_is_a_promotion(self, spend: RegistryBackend, other: RegistryBackend) -> None:
+        promote(spend, "s0", 0, content="first")
+        epoch = spend.epoch()
+        order = replace(stage(spend, shadow_record(), 0, content="first"), build=build_record("b1"))
+        (done,) = spend.shadows.promote([order], **BY)
+        assert (done.partitions, done.epoch, other.epoch()) == (0, epoch + 1, epoch + 1)
+        assert other.epoch_map().builds == {SPEND: "b1"}
+        assert other.audit(limit=1)[0].detail["build"] == "b1"
+
     def test_a_build_that_does_not_fit_refuses_it(self, spend: RegistryBackend, other: RegistryBackend) -> None:
         spend.publish_build(build_record("b1", as_of_us=2 * DAY_US, refresh_seq=2), **BY)
         order = stage(spend, shadow_record(), 0, content="first")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, select, update
 
 from timewell.backends.sql import epochs, partitions, schema, shadows
 from timewell.backends.sql.audit import Stamp, append
@@ -54,7 +54,7 @@ def roll_back(connection: Connection, request: Request, stamp: Stamp) -> Promoti
         partitions.replace_intervals(connection, held)
     if request.build is not None:
         epochs.point_at(connection, request.build)
-    _reopen(connection, taken.shadow, swaps)
+    _reopen(connection, taken.shadow)
     done = Promotion(
         id=0,
         kind="rollback",
@@ -156,16 +156,10 @@ def _held_lines(connection: Connection, taken: Promotion, swaps: Sequence[Swap])
     ]
 
 
-def _reopen(connection: Connection, shadow: str, swaps: Sequence[Swap]) -> None:
-    """Open a shadow that was taken back and base it on what is live again, so that it can be promoted once more.
+def _reopen(connection: Connection, shadow: str) -> None:
+    """Open a shadow that was taken back: what is live again is what it was staged against.
 
     That of a run is closed for good: the next run would find it open and promote it by itself.
     """
     record = shadows.found(connection, shadow)
     shadows.set_status(connection, shadow, "open" if record is not None and record.kind == "backfill" else "abandoned")
-    if swaps:
-        table = schema.shadow_file
-        places = [table.c[name] == bindparam(f"at_{name}") for name in ("start_us", "end_us")]
-        lines = [{"at_start_us": swap.bounds[0], "at_end_us": swap.bounds[1], "base": swap.new} for swap in swaps]
-        rebasing = update(table).where(table.c.shadow == shadow, *places).values(base_file=bindparam("base"))
-        connection.execute(rebasing, lines)
