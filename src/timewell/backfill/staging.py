@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from timewell.stores.shadows import ShadowRecord, StagedPartition
 from timewell.types import Interval
 
 Progress = Callable[[str, int, int], None]
+_THREADS = 2
 _PARTITIONS_A_COMMIT = 32
 _ROWS_A_PASS = 4_000_000
 
@@ -50,12 +52,13 @@ class Staging:
     def stage(self, batch: Sequence[tuple[Interval, pa.Table]]) -> list[FileRecord]:
         """Write partitions and stage them, in one commit; one that equals the live one keeps (or mends) its file."""
         tables, staged = self.project.tables, []
-        for partition, rows in batch:
-            file = tables.write(*self.state.group.key, partition, rows)
+        with ThreadPoolExecutor(_THREADS) as threads:  # a file is encoded and compressed on one core
+            written = list(threads.map(lambda part: tables.write(*self.state.group.key, *part), batch))
+        for (partition, _), file in zip(batch, written, strict=True):
             known = self.live.get((partition.start_us, partition.end_us))
             if known is not None and known.content_digest == file.content_digest:
                 tables.mend(known, file)
-                file = known
+                file = known  # noqa: PLW2901
             base = known.id if known else 0
             staged.append(StagedPartition(file=self.state.stamped(file, partition), base_file=base))
         self.project.registry.shadows.stage(self.shadow.id, staged)
