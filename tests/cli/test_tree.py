@@ -27,12 +27,15 @@ VERBS = dict(leaves(make_command()))
 TYPED = {
     "init": ("init", "another"),
     "schema": ("schema",),
+    "plan": ("plan",),
     "apply": ("apply",),
     "register": ("register", "features", "--dry-run"),
     "list": ("list",),
     "show": ("show", "order_amount_7d"),
     "search": ("search", "order", "amount"),
     "test": ("test",),
+    "deprecate": ("deprecate", "order_amount_7d@v1", "--reason", "for a test"),
+    "retire": ("retire", "routes@v1", "--undo"),
     "materialize offline": ("materialize", "offline", "routes", "--start", "2025-12-30", "--end", "2025-12-31"),
     "materialize online": ("materialize", "online", "routes", "--since", "2025-12-30"),
     "backfill": ("backfill", "order_amount_7d", "--days", "2", "--dry-run"),
@@ -100,7 +103,7 @@ def test_the_verbs_stand_in_panels_in_the_order_of_first_use(cli, monkeypatch) -
     said = cli("--help").out
     commands = said[said.index("Commands: define") :]
     words = (" init ", " apply ", "Commands: build", " materialize ", " train ", "Commands: serve", " get ")
-    places = [commands.index(word) for word in (*words, "Commands: care", " doctor ", " version ")]
+    places = [commands.index(word) for word in (*words, "Commands: care", " doctor ", "│ version ")]
     assert places == sorted(places)
 
 

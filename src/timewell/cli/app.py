@@ -11,7 +11,7 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
-from timewell.cli import build, care, define, serve, shadow
+from timewell.cli import build, care, define, plan, serve, shadow, versions
 from timewell.cli.verb import fail, options, remember
 from timewell.errors import UsageError
 
@@ -67,12 +67,15 @@ def make_app() -> typer.Typer:
     app.callback()(_root_callback())
     app.command("init", rich_help_panel=DEFINE)(define.init)
     app.command("schema", rich_help_panel=DEFINE)(define.schema)
+    app.command("plan", rich_help_panel=DEFINE)(plan.plan)
     app.command("apply", rich_help_panel=DEFINE)(define.apply)
     app.command("register", rich_help_panel=DEFINE, hidden=True)(define.apply)
     app.command("list", rich_help_panel=DEFINE)(define.list_registered)
     app.command("show", rich_help_panel=DEFINE)(define.show)
     app.command("search", rich_help_panel=DEFINE)(define.search)
     app.command("test", rich_help_panel=DEFINE)(define.run_tests)
+    app.command("deprecate", rich_help_panel=DEFINE)(versions.deprecate)
+    app.command("retire", rich_help_panel=DEFINE)(versions.retire)
     materialize = typer.Typer(help="Compute features: the past into offline tables, the present into the online store.")
     materialize.callback()(_with_options(remember))
     materialize.command("offline")(build.materialize_offline)

@@ -11,6 +11,7 @@ from timewell.errors import UsageError
 
 if TYPE_CHECKING:
     from timewell.run.describe import FeatureRow
+    from timewell.run.register import RegisterReport
 
 
 @verb
@@ -75,13 +76,25 @@ def apply(
     ] = None,
     bump: Annotated[bool, typer.Option("--bump", help="Give a group whose meaning changed the next version.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and test everything, register nothing.")] = False,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan",
+            metavar="FILE",
+            help="Apply exactly what `timewell plan --json` printed, or refuse; takes no folder.",
+        ),
+    ] = None,
 ) -> Answer:
     """Register every definition of a folder, all or none, after running their tests; `register` is the same.
 
     Example: timewell apply --dry-run
     """
-    place = _definitions(session, folder)
-    report = session.store.apply(place, bump=bump, dry_run=dry_run)
+    if plan is None:
+        place = definitions_folder(session, folder)
+        report = session.store.apply(place, bump=bump, dry_run=dry_run)
+    else:
+        place = plan
+        report = _apply_plan(session, plan, folder, bump=bump, dry_run=dry_run)
 
     def show(screen: Screen) -> None:
         if not report.outcomes:
@@ -98,8 +111,27 @@ def apply(
     return Answer(document={"outcomes": outcomes, "tests": plain(report.tests), "dry_run": dry_run}, show=show)
 
 
-def _definitions(session: Session, folder: Path | None) -> Path:
-    """Return the folder meant: seen from the current directory first, then from the project's root."""
+def _apply_plan(session: Session, file: Path, folder: Path | None, *, bump: bool, dry_run: bool) -> "RegisterReport":
+    """Apply a plan that was kept as JSON."""
+    import json
+
+    from timewell.plan.plan import Plan
+    from timewell.run.review import apply_plan
+
+    if folder is not None or bump:
+        problem = "--plan says which folder and whether to bump"
+        raise UsageError(problem=problem, hint=f"timewell apply --plan {file}")
+    try:
+        body = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise UsageError(
+            problem=f"{file} cannot be read as a plan: {problem}", hint="timewell plan --json > plan.json"
+        ) from None
+    return apply_plan(session.store.project, Plan.from_dict(body if isinstance(body, dict) else {}), dry_run=dry_run)
+
+
+def definitions_folder(session: Session, folder: Path | None) -> Path:
+    """Return the folder of definitions that is meant: seen from the current directory first, then from the project's root."""
     project = session.store.project
     places = [project.root / project.config.definitions] if folder is None else [Path.cwd() / folder]
     places += [] if folder is None else [project.root / folder]
@@ -138,10 +170,13 @@ def list_registered(session: Session) -> Answer:
 
 def _feature_table(screen: Screen, features: "list[FeatureRow]") -> None:
     rows = [
-        (row.name, f"{row.group}@{row.version}", row.aggregation, row.ttl, row.freshness_sla, row.online, row.owner)
-        for row in features
+        (row.name, _ref(row), row.aggregation, row.ttl, row.freshness_sla, row.online, row.owner) for row in features
     ]
     screen.table(("feature", "group", "computed as", "ttl", "sla", "online", "owner"), rows)
+
+
+def _ref(row: "FeatureRow") -> str:
+    return f"{row.group}@{row.version}{' (deprecated)' if row.deprecated else ''}"
 
 
 @verb

@@ -80,6 +80,7 @@ def _group_facts(store: FeatureStore, catalog: Catalog, group: RegisteredGroup) 
     return {
         "version": compiled.version,
         "live": compiled.version == live,
+        "deprecated": group.definition.deprecated,
         "versions": [_version(other, live) for key, other in catalog.groups.items() if key[0] == compiled.name],
         "entity": compiled.entity.name,
         "join_keys": dict(zip(compiled.entity.key_names, group.key_types, strict=True)),
@@ -103,6 +104,8 @@ def _version(group: RegisteredGroup, live: str) -> Document:
         "live": group.compiled.version == live,
         "registered_at": format_instant(group.created_us),
         "by": group.actor,
+        "deprecated": group.definition.deprecated,
+        "retired": group.retired,
         "content_hash": group.compiled.content_hash,
     }
 
@@ -207,6 +210,7 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, object]]:
     )
     source = f"{lineage['source']}, {lineage['location']}" if "source" in lineage else lineage["sources"]
     return [
+        ("deprecated", document.get("deprecated")),
         ("owner", document["owner"]),
         ("group", document.get("group")),
         ("entity", f"{document['entity']}: {', '.join(keys)}" if keys else None),
@@ -231,7 +235,9 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, object]]:
 def _label(version: Mapping[str, Any] | str) -> str:
     if isinstance(version, str):
         return version
-    return f"{version['version']}{' (live)' if version['live'] else ''}"
+    marks = [name for name in ("live", "deprecated") if version[name]]
+    marks += ["retired"] if version["retired"] is not None else []
+    return f"{version['version']} ({', '.join(marks)})" if marks else str(version["version"])
 
 
 def _test(test: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ class FeatureRow:
     description: str
     tags: tuple[str, ...]
     online_as_of: str | None
+    deprecated: str | None = None
 
 
 def list_features(project: Project) -> list[FeatureRow]:
@@ -77,6 +78,7 @@ def _row(group: RegisteredGroup, feature: CompiledFeature, as_of: str | None) ->
         description=feature.description,
         tags=feature.tags,
         online_as_of=as_of if feature.online else None,
+        deprecated=group.definition.deprecated,
     )
 
 
