@@ -324,13 +324,16 @@ class FeatureStore:
         self._reader.forget_epoch()
         return done
 
-    def rollback(self, feature: str, *, fast: bool = False, reason: str | None = None) -> RollbackReport:
-        """Take the last promotion back; later days are kept, and the shadow can be promoted again.
+    def rollback(
+        self, feature: str, *, promotion: int | None = None, fast: bool = False, reason: str | None = None
+    ) -> RollbackReport:
+        """Take a promotion back; later days are kept, and a backfill's shadow can be promoted again.
 
-        ``fast`` moves at once, whatever instant the version before serves; ``reason`` restores partitions even if they
-        were changed since. Raises ``UnknownPromotion`` or ``PromoteConflict``.
+        ``promotion`` is an id of :meth:`history`; without one it is the last that a person made within the rollback
+        window, else the last daily run. ``fast`` moves at once, whatever instant the version before serves; ``reason``
+        restores partitions even if they were changed since. Raises ``UnknownPromotion`` or ``PromoteConflict``.
         """
-        done = rollback(self.project, feature, fast=fast, reason=reason)
+        done = rollback(self.project, feature, promotion=promotion, fast=fast, reason=reason)
         self._reader.forget_epoch()
         return done
 

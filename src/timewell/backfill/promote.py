@@ -18,7 +18,7 @@ from timewell.stores.offline import EngineSession
 from timewell.stores.project import Project
 from timewell.stores.registry import OnlineBuildRecord
 from timewell.stores.shadows import PromoteOrder, Promotion, ShadowRecord, StagedPartition, staged_digest
-from timewell.types import DAY_US, format_instant
+from timewell.types import DAY_US, format_instant, parse_duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,11 +142,16 @@ def _build(project: Project, group: str, version: str) -> OnlineBuildRecord | No
     return next((one for one in project.registry.builds() if (one.group, one.version) == (group, version)), None)
 
 
-def rollback(project: Project, feature: str, *, fast: bool, reason: str | None) -> RollbackReport:
-    """Take the last promotion of a feature's group back.
+def rollback(
+    project: Project, feature: str, *, promotion: int | None, fast: bool, reason: str | None
+) -> RollbackReport:
+    """Take a promotion of a feature's group back: the one named, else the last one that a person made.
 
     Parameters
     ----------
+    promotion
+        Its id in the history. Without one: the newest that moved the live name or came from a backfill within the
+        rollback window; else the newest of all, which is a daily run then.
     fast
         Move the live name at once, whatever instant the version before serves; else its online values are brought to
         the present first.
@@ -159,12 +164,7 @@ def rollback(project: Project, feature: str, *, fast: bool, reason: str | None) 
     """
     catalog = load_catalog(project)
     name = catalog.select(feature)[0][0].compiled.name
-    standing = [
-        line for line in project.registry.shadows.promotions(name) if line.kind == "promote" and not line.undone_by
-    ]
-    if not standing:
-        raise UnknownPromotion(feature=feature, detail="")
-    last = standing[0]
+    last = _taken(project, feature, name, promotion)
     between = last.from_version != last.to_version
     if between and not fast and (name, last.from_version) in catalog.epochs.builds:
         materialize_online(project, feature=f"{name}@{last.from_version}", since=None, as_of=None, progress=None)
@@ -173,6 +173,22 @@ def rollback(project: Project, feature: str, *, fast: bool, reason: str | None) 
     )
     build = _build(project, name, done.to_version)
     return RollbackReport(promotion=done, as_of_us=build.as_of_us if build else None)
+
+
+def _taken(project: Project, feature: str, group: str, promotion: int | None) -> Promotion:
+    shadows = project.registry.shadows
+    standing = [line for line in shadows.promotions(group) if line.kind == "promote" and not line.undone_by]
+    if promotion is not None:
+        found = [line for line in standing if line.id == promotion]
+        if not found:
+            raise UnknownPromotion(feature=feature, detail=f" with id {promotion} that still stands")
+        return found[0]
+    if not standing:
+        raise UnknownPromotion(feature=feature, detail="")
+    runs = {shadow.id for shadow in shadows.find(group) if shadow.kind == "run"}
+    since_us = project.clock.now_us() - parse_duration(project.config.retention.rollback_window)
+    by_person = [line for line in standing if line.shadow not in runs and line.at_us >= since_us]
+    return (by_person or standing)[0]
 
 
 def history(project: Project, feature: str | None) -> list[Promotion]:

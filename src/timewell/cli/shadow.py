@@ -116,6 +116,9 @@ def _told(item: "Promotion") -> str:
 def rollback(
     session: Session,
     name: Name,
+    promotion: Annotated[
+        int | None, typer.Option("--promotion", metavar="ID", help="Which one, by its id in the history.")
+    ] = None,
     fast: Annotated[
         bool, typer.Option("--fast", help="Move at once, whatever instant the version before serves.")
     ] = False,
@@ -123,11 +126,11 @@ def rollback(
         str | None, typer.Option("--reason", metavar="TEXT", help="Restore partitions even if they changed since.")
     ] = None,
 ) -> Answer:
-    """Take the last promotion back; later days are kept.
+    """Take a promotion back, the last one that a person made unless one is named; later days are kept.
 
     Example: timewell rollback order_amount_7d
     """
-    done = session.store.rollback(name, fast=fast, reason=reason)
+    done = session.store.rollback(name, promotion=promotion, fast=fast, reason=reason)
     as_of = None if done.as_of_us is None else format_instant(done.as_of_us)
 
     def show(screen: Screen) -> None:
