@@ -25,13 +25,16 @@ from timewell.build.training import TrainingRequest, explain_training_set
 from timewell.catalog.lookup import Catalog, load_catalog
 from timewell.define.entity import Entity
 from timewell.define.feature import Feature, FeatureGroup, FeatureService
-from timewell.define.load import Loaded, load_folder, read_group
+from timewell.define.load import Loaded, read_group
 from timewell.define.source import Source
 from timewell.materialize.online import OnlineReport, materialize_online
+from timewell.plan.cost import WantedRange
+from timewell.plan.plan import Plan
 from timewell.run.describe import FeatureRow, list_features, search
 from timewell.run.doctor import Finding, doctor
 from timewell.run.forget import ForgetReport, forget
 from timewell.run.register import RegisterReport, register, run_tests
+from timewell.run.review import apply_definitions, plan_folder
 from timewell.run.upkeep import backup, last_update_epoch, offline_files, reset, restore, upgrade
 from timewell.serve.reader import Reader
 from timewell.stores.project import Project
@@ -104,13 +107,36 @@ class FeatureStore:
         found = service if isinstance(service, FeatureService) else FeatureService.read(service)
         return self._register(Loaded(services=[("", found)]))
 
-    def apply(self, folder: str | Path | None = None, *, bump: bool = False, dry_run: bool = False) -> RegisterReport:
-        """Register every definition of a folder (the project's own by default), all or none."""
-        found = load_folder(self.project.root / (folder or self.project.config.definitions))
-        return self._register(found, bump=bump, dry_run=dry_run)
+    def plan(
+        self,
+        folder: str | Path | None = None,
+        *,
+        bump: bool = False,
+        start: object = None,
+        end: object = None,
+        days: int | None = None,
+    ) -> Plan:
+        """Say what applying a folder would change, whom it touches and what it costs; nothing is written.
 
-    def _register(self, loaded: Loaded, *, bump: bool = False, dry_run: bool = False) -> RegisterReport:
-        report = register(self.project, loaded, bump=bump, dry_run=dry_run)
+        A changed meaning is computed for the range of the live table, or for ``[start, end)`` or the last ``days``.
+        What is wrong in the folder is in the plan's ``findings``; :meth:`apply` takes the plan itself.
+        """
+        wanted = WantedRange(start=start, end=end, days=days)
+        return plan_folder(self.project, None if folder is None else Path(folder), bump=bump, wanted=wanted)
+
+    def apply(
+        self, folder: str | Path | Plan | None = None, *, bump: bool = False, dry_run: bool = False
+    ) -> RegisterReport:
+        """Register every definition of a folder (the project's own by default), all or none.
+
+        Given a plan, exactly what was planned; raises ``PlanOutdated`` where the folder or the registry changed since.
+        """
+        report = apply_definitions(self.project, folder, bump=bump, dry_run=dry_run)
+        self._reader.forget_epoch()
+        return report
+
+    def _register(self, loaded: Loaded, *, bump: bool = False) -> RegisterReport:
+        report = register(self.project, loaded, bump=bump)
         self._reader.forget_epoch()
         return report
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from timewell.build.checks import run_checks
 from timewell.catalog.lookup import RegisteredGroup, load_catalog
 from timewell.define.load import load_folder
-from timewell.errors import PlanOutdated
+from timewell.errors import PlanOutdated, UsageError
 from timewell.plan.cost import WantedRange
 from timewell.plan.make import PlanOrder, definitions_digest, make_plan, registered_digest, settle
 from timewell.plan.parts import TestLine
@@ -38,6 +38,24 @@ def plan_folder(
     place = folder or Path(project.config.definitions)
     order = PlanOrder(folder=place, bump=bump, wanted=wanted or WantedRange(), run_tests=run_tests)
     return make_plan(project, order)
+
+
+def apply_definitions(
+    project: Project, folder: str | Path | Plan | None, *, bump: bool = False, dry_run: bool = False
+) -> RegisterReport:
+    """Register a folder, the project's own by default, or exactly what a plan says.
+
+    Raises
+    ------
+    TimewellError
+        The first mistake, with its place; nothing is written then.
+    """
+    if isinstance(folder, Plan):
+        if bump:
+            raise UsageError(problem="the plan says whether to bump", hint="fs.apply(fs.plan(bump=True))")
+        return apply_plan(project, folder, dry_run=dry_run)
+    loaded = load_folder(project.root / (folder or project.config.definitions))
+    return register(project, loaded, bump=bump, dry_run=dry_run)
 
 
 def apply_plan(project: Project, plan: Plan, *, dry_run: bool = False) -> RegisterReport:
