@@ -19,7 +19,7 @@ from timewell.define.dtypes import element_of, is_numeric
 from timewell.errors import UsageError, did_you_mean
 from timewell.types import format_instant
 
-__all__ = ["Check", "Outcome", "PartitionRows", "ValidationReport", "compare", "parse_checks"]
+__all__ = ["Check", "Live", "Outcome", "PartitionRows", "ValidationReport", "compare", "parse_checks"]
 
 Direction = Literal["any", "up", "down", "same"]
 _QUANTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)")
@@ -109,38 +109,51 @@ class _Side:
     parts: dict[int, Measures] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """What a shadow is compared with.
+
+    Attributes
+    ----------
+    partitions
+        Those that lie beside staged ones; some may be lacking.
+    features
+        The features of the live version, which may be another one.
+    """
+
+    version: str
+    features: tuple[str, ...]
+    partitions: Sequence[PartitionRows] = ()
+
+
 def compare(
     group: RegisteredGroup,
     staged: Sequence[PartitionRows],
-    live: Sequence[PartitionRows],
+    live: Live,
     checks: Sequence[Check],
     *,
-    live_version: str,
-    live_features: Sequence[str] | None = None,
     extra: Sequence[Outcome] = (),
 ) -> ValidationReport:
     """Compare staged partitions with the live ones of the same bounds, feature by feature.
 
     Parameters
     ----------
-    live
-        May lack partitions, and be of another version; ``live_features`` are then those it has.
     extra
         Outcomes of other checks (the group's tests) that the report is to hold, too.
     """
     outcomes = list(extra)
-    beside = {part.start_us: part for part in live}
+    beside = {part.start_us: part for part in live.partitions}
     both = [part for part in staged if part.start_us in beside]
     figures: dict[str, dict[str, list[float | None]]] = {}
     for feature in group.compiled.features:
         dtype = group.dtypes[feature.name]
-        there = live_features is None or feature.name in live_features
+        there = feature.name in live.features
         distinct = any(check.type == "distinct" for check in checks)
         shadow = _side(staged, feature.name, dtype, distinct=distinct)
         held = [beside[part.start_us] for part in both]
         opposite = _side(held, feature.name, dtype, distinct=distinct) if there else None
         paired = _side(both, feature.name, dtype, distinct=distinct) if len(both) < len(staged) else shadow
-        same = live_version == group.compiled.version
+        same = live.version == group.compiled.version
         for check in checks:
             if check.type == "entity_diff":
                 if opposite is not None and both:
@@ -155,7 +168,7 @@ def compare(
     return ValidationReport(
         group=group.compiled.name,
         version=group.compiled.version,
-        live_version=live_version,
+        live_version=live.version,
         start_us=min((part.start_us for part in staged), default=0),
         end_us=max((part.end_us for part in staged), default=0),
         partitions=len(staged),

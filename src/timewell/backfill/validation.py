@@ -8,7 +8,7 @@ from timewell import chance
 from timewell.backfill.function import disagreements
 from timewell.backfill.gate import failures
 from timewell.backfill.shadow import shadow_of
-from timewell.backfill.validate import Check, Outcome, PartitionRows, ValidationReport, compare, parse_checks
+from timewell.backfill.validate import Check, Live, Outcome, PartitionRows, ValidationReport, compare, parse_checks
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, source_catalog
 from timewell.stores.offline import EngineSession
 from timewell.stores.project import Project
@@ -51,15 +51,13 @@ def validate(
     bounds = {(part.file.start_us, part.file.end_us) for part in staged}
     files = project.registry.files(group.compiled.name, live_version)
     live = [file for file in files if (file.start_us, file.end_us) in bounds]
-    report = compare(
-        group,
-        [_rows(project, part.file) for part in staged],
-        [_rows(project, file) for file in live],
-        checks,
-        live_version=live_version,
-        live_features=[feature.name for feature in catalog.live(group.compiled.name).compiled.features],
-        extra=_extra(project, session, group, shadow, staged),
+    beside = Live(
+        version=live_version,
+        features=tuple(feature.name for feature in catalog.live(group.compiled.name).compiled.features),
+        partitions=[_rows(project, file) for file in live],
     )
+    extra = _extra(project, session, group, shadow, staged)
+    report = compare(group, [_rows(project, part.file) for part in staged], beside, checks, extra=extra)
     now_us = project.clock.now_us()
     digest = staged_digest(staged)
     body = {**report.to_dict(), "failed": [line.detail for line in report.outcomes if line.verdict == "fail"]}
