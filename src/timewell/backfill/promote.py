@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from timewell.backfill.shadow import complete, shadow_of
 from timewell.backfill.validation import checks_of_last, validate
-from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, source_catalog
+from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, refuse_retired, source_catalog
 from timewell.errors import PromoteRefused, UnknownPromotion, UsageError
 from timewell.materialize.online import materialize_online
 from timewell.stores.offline import EngineSession
@@ -166,6 +166,8 @@ def rollback(
     name = catalog.select(feature)[0][0].compiled.name
     last = _taken(project, feature, name, promotion)
     between = last.from_version != last.to_version
+    if between:
+        refuse_retired(catalog.groups[name, last.from_version], live=last.to_version)
     if between and not fast and (name, last.from_version) in catalog.epochs.builds:
         materialize_online(project, feature=f"{name}@{last.from_version}", since=None, as_of=None, progress=None)
     done = project.registry.shadows.roll_back(

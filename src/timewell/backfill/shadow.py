@@ -88,7 +88,7 @@ def target_version(catalog: Catalog, feature: str) -> RegisteredGroup:
     group = catalog.select(feature)[0][0]
     if "@" in feature:
         return group
-    versions = [other for key, other in catalog.groups.items() if key[0] == group.compiled.name]  # oldest first
+    versions = catalog.versions(group.compiled.name)  # oldest first, without those that were retired
     return versions[-1] if versions.index(group) < len(versions) - 1 else group
 
 

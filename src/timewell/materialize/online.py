@@ -127,9 +127,10 @@ def kept_fresh(project: Project, catalog: Catalog) -> list[RegisteredGroup]:
     for references in catalog.pinned.values():
         wanted |= {catalog.resolve(reference).group.key for reference in references}
     live = set(catalog.epochs.live.items())
-    return [
+    kept = [
         catalog.groups[key] for key in sorted(wanted - live) if key in catalog.epochs.builds and key in catalog.groups
     ]
+    return [group for group in kept if group.retired is None]
 
 
 def grid_as_of(group: RegisteredGroup, as_of_us: int) -> int:
