@@ -32,6 +32,7 @@ from timewell.plan.cost import WantedRange
 from timewell.plan.plan import Plan
 from timewell.run.describe import FeatureRow, list_features, search
 from timewell.run.doctor import Finding, doctor
+from timewell.run.export import ExportReport, Form, export
 from timewell.run.forget import ForgetReport, forget
 from timewell.run.register import RegisterReport, register, run_tests
 from timewell.run.review import apply_definitions, plan_folder
@@ -423,6 +424,10 @@ class FeatureStore:
     def offline_files(self, feature: str) -> list[tuple[FileRecord, Path]]:
         """Return the live Parquet files of a feature's table, for any other program to read."""
         return offline_files(self.project, feature)
+
+    def export(self, feature: str, form: Form, to: str | Path) -> ExportReport:
+        """Hand the live table to programs without Timewell: ``parquet``, ``view`` or ``iceberg``."""
+        return export(self.project, feature, form, Path(to))
 
     def forget(self, entity: str, key: Mapping[str, object]) -> ForgetReport:
         """Erase one key from online builds, offline tables and kept frames; audited by a digest of the key."""

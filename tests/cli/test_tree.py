@@ -44,6 +44,7 @@ TYPED = {
     "rollback": ("rollback", "order_amount_7d"),
     "history": ("history",),
     "abandon": ("abandon", "order_amount_7d", "--yes"),
+    "export": ("export", "parquet", "order_amount_7d", "--to", "exported"),
     "gc": ("gc", "--wait", "1m"),
     "train": ("train", "spine.parquet", "--features", "order_amount_7d", "--out", "train.parquet", "--manifest"),
     "get": ("get", "order_amount_7d", "--entity", "user_id=7"),
@@ -70,6 +71,8 @@ def test_every_verb_prints_one_json_document_and_nothing_else(name, after, shop,
         announce("http://127.0.0.1:1")
 
     monkeypatch.setattr("timewell.server.serve", serve)
+    if name == "export":
+        assert main(["materialize", "offline", "order_amount_7d", "--start", "2025-12-30", "--end", "2025-12-31"]) == 0
     if name in {"validate", "promote", "rollback", "abandon"}:
         assert main(["backfill", "order_amount_7d", "--days", "2"]) == 0
     if name == "rollback":

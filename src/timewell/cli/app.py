@@ -87,6 +87,7 @@ def make_app() -> typer.Typer:
     app.command("rollback", rich_help_panel=BUILD)(shadow.rollback)
     app.command("history", rich_help_panel=BUILD)(shadow.history)
     app.command("abandon", rich_help_panel=BUILD)(shadow.abandon)
+    app.command("export", rich_help_panel=BUILD)(shadow.export)
     app.command("train", rich_help_panel=BUILD)(build.train)
     app.command("get", rich_help_panel=SERVE)(serve.get)
     app.command("serve", rich_help_panel=SERVE)(serve.serve)

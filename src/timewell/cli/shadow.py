@@ -1,5 +1,7 @@
 """Verbs that change the past without anyone noticing: backfill, validate, promote, rollback, history, gc."""
 
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -214,3 +216,31 @@ def gc(
         )
 
     return Answer(document={"collected": report}, show=show)
+
+
+class ExportForm(StrEnum):
+    """What an exported table is."""
+
+    parquet = "parquet"
+    view = "view"
+    iceberg = "iceberg"
+
+
+@verb
+def export(
+    session: Session,
+    form: Annotated[ExportForm, typer.Argument(metavar="FORM", help="One of parquet, view and iceberg.")],
+    name: Name,
+    to: Annotated[Path, typer.Option("--to", metavar="PLACE", help="A directory; for a view, a .sql file.")],
+) -> Answer:
+    """Hand a live table to programs without Timewell.
+
+    Example: timewell export parquet order_amount_7d --to exported/order_amount_7d
+    """
+    report = session.store.export(name, form.value, to.absolute())
+
+    def show(screen: Screen) -> None:
+        screen.line(f"{report.group}@{report.version}: {report.partitions} partitions, {report.rows:,} rows")
+        screen.line(f"wrote {report.place}")
+
+    return Answer(document={"export": report}, show=show)
