@@ -26,6 +26,7 @@ from timewell.stores.frames import keep_frame, to_table
 from timewell.stores.offline import EngineSession
 from timewell.stores.project import Project
 from timewell.stores.query import SourceCatalog
+from timewell.types import DAY_US
 
 TestRunner = Callable[[EngineSession, RegisteredGroup], Sequence[TestLine]]
 
@@ -61,6 +62,7 @@ def make_plan(project: Project, order: PlanOrder) -> Plan:
         There is no such folder. Whatever is wrong inside it is in the plan's findings.
     InvalidRange
     """
+    order.wanted.resolve(project, DAY_US, project.clock.now_us())  # a mistake in it shows whatever the folder holds
     collected = collect_folder(project.root / order.folder)
     catalog = load_catalog(project)
     with TemporaryDirectory(prefix="timewell-plan-") as kept:
