@@ -82,7 +82,7 @@ def test_a_killed_promote_is_there_as_a_whole_or_not_at_all(run, scale) -> None:
 
 
 def test_a_promote_in_two_halves_is_found_out(run) -> None:
-    found = run("kill_promote_hasty", 20)
+    found = run("kill_promote_hasty", 60)  # a kill falls between the halves by chance
     assert found["torn"] > 0
 
 
