@@ -92,9 +92,9 @@ def _newest(query: GroupQuery, shape: RowShape) -> str:
     ttls = [feature.ttl_us for feature in latest if feature.ttl_us is not None and feature.empty is None]
     # a value dies at exactly its ttl; where one never does, or is told from one never seen, a row counts for good
     until = f"ev + {max(ttls) - closed_left_us(query)}" if len(ttls) == len(latest) else str(NEVER)
-    # a correction may take a row away that hid others: these may count again then
+    # a correction may take a row away that hid others: these may count again then, and are kept in the digest for good
     hidden = str(NEVER)
-    if not query.group.source.unique_on:
+    if not shape.superseding:
         hidden = HIDDEN.format(keys=key_columns(query), order=shape.oldest_first("r"), never=NEVER)
     return NEWEST.format(rows=shape.sql, until=until, hidden=hidden)
 
