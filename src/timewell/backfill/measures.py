@@ -1,24 +1,35 @@
-"""Figures about one column of values: what a check compares, read from the files of a table a partition at a time."""
+"""Figures about one column of values: what a check compares, read from the files of a table a partition at a time.
+
+Rule: a partition's values are held while it is looked at and no longer; of all of them together only counts, sums and
+sketches are kept, whatever their number.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from datasketches import hll_sketch, kll_doubles_sketch, tgt_hll_type
+from datasketches import kll_doubles_sketch
 
-from timewell.define.dtypes import is_numeric
+from timewell.define.checks import quantile_of
 from timewell.errors import StateCorrupt
 
-_EXACT = 2_000_000  # values up to which quantiles of the whole are exact; beyond, KLL within 0.1 % of rank
-_BINS = 32
+EXACT = 100_000  # values up to which quantiles of many partitions are exact; beyond, KLL within 0.15 % of rank
+_KLL_SIZE = 2000
+_BINS = 16  # of each side: the edges of both are taken, so up to 32 in all
+_CATEGORIES = 10_000  # different values up to which categories are counted
+_SKETCH = 4096  # different values up to which their number is exact; beyond, within 1.6 % (one standard error)
+
+Kind = Literal["number", "category", "other"]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +42,7 @@ class PartitionRows:
     rows: int
 
     def read(self, columns: Sequence[str]) -> pa.Table | None:
-        """Return some columns; ``None`` for a partition without rows.
+        """Return those of the columns that the file has; ``None`` for a partition without rows.
 
         Raises
         ------
@@ -41,18 +52,85 @@ class PartitionRows:
         if self.path is None:
             return None
         try:
-            return pq.read_table(self.path, columns=list(columns), partitioning=None)
+            with pq.ParquetFile(self.path) as file:
+                return file.read(columns=list(columns))
         except (OSError, pa.ArrowException) as problem:
             raise StateCorrupt(file=str(self.path), problem=str(problem)) from None
 
 
-def as_floats(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the values that are there, as floats."""
-    filled = column.drop_null()
-    plain = (
-        pc.cast(filled, pa.float64(), safe=False) if not pa.types.is_boolean(filled.type) else filled.cast(pa.int8())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What is to be found out about values besides counts and sums: each costs something."""
+
+    order: bool = True
+    categories: bool = True
+    distinct: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """The values of one feature in one partition.
+
+    Attributes
+    ----------
+    empty
+        Rows whose value is null, NaN or infinite: a model can use none of them.
+    finite
+        The other values as floats; none for what is no number.
+    ordered
+        Whether they are sorted, and to be kept for quantiles.
+    codes
+        Value to its number of rows, of categories that are not too many.
+    hashes
+        Smallest hashes of the different values.
+    """
+
+    kind: Kind
+    dtype: str
+    rows: int
+    empty: int
+    finite: Floats
+    ordered: bool
+    codes: dict[object, int] | None = None
+    hashes: Hashes | None = None
+
+
+def kind_of(dtype: pa.DataType) -> Kind:
+    """Return what can be told of values of a type: strings, bools, dates and times are categories."""
+    types = pa.types
+    if types.is_integer(dtype) or types.is_floating(dtype) or types.is_decimal(dtype):
+        return "number"
+    return "other" if types.is_nested(dtype) or types.is_null(dtype) else "category"
+
+
+def column_of(values: pa.ChunkedArray, needs: Needs) -> Column:
+    """Take in the values of one partition."""
+    kind = kind_of(values.type)
+    there = values.drop_null()
+    finite = np.empty(0)
+    used = len(there)
+    if kind == "number":
+        finite = as_floats(there)
+        sound = np.isfinite(finite)
+        finite = finite if sound.all() else finite[sound]
+        used = len(finite)
+        if needs.order or needs.distinct:
+            finite = np.sort(finite)
+    return Column(
+        kind=kind,
+        dtype=str(values.type),
+        rows=len(values),
+        empty=len(values) - used,
+        finite=finite,
+        ordered=needs.order,
+        codes=_codes(there) if kind == "category" and needs.categories else None,
+        hashes=_smallest(_hashes(there, finite)) if kind != "other" and needs.distinct else None,
     )
-    return np.asarray(plain.to_numpy(), np.float64)
+
+
+def as_floats(values: pa.ChunkedArray) -> Floats:
+    """Return numbers, none of them null, as floats."""
+    return np.asarray(pc.cast(values, pa.float64(), safe=False).to_numpy(), np.float64)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,164 +139,210 @@ class Measures:
 
     Attributes
     ----------
-    distinct_too
-        Count different values, too: it costs more than everything else together.
-    rows, nulls
-        Counts.
+    exact
+        Values up to which quantiles are exact.
+    kind, dtype
+        Of the first partition that has rows; empty before.
+    empty
+        Rows whose value is null, NaN or infinite.
     """
 
-    dtype: str
-    distinct_too: bool = False
+    exact: float = EXACT
+    kind: Kind | Literal[""] = ""
+    dtype: str = ""
     rows: int = 0
-    nulls: int = 0
+    empty: int = 0
     total: float = 0.0
     finite: int = 0
     least: float = math.inf
     greatest: float = -math.inf
-    _values: list[np.ndarray[Any, np.dtype[np.float64]]] | None = field(default_factory=list)
+    codes: dict[object, int] | None = field(default_factory=dict)
+    _values: list[Floats] = field(default_factory=list)
     _sketch: kll_doubles_sketch | None = None
-    _distinct: hll_sketch | None = None
+    _hashes: Hashes | None = None
 
-    def add(self, column: pa.ChunkedArray | None) -> None:
-        """Add the values of one partition."""
+    def add(self, column: Column | None) -> None:
+        """Add the values of one partition; ``None`` for one without rows."""
         if column is None:
             return
-        self.rows += len(column)
-        self.nulls += column.null_count
-        if is_numeric(self.dtype):
-            self._add_numbers(as_floats(column))
-        self._add_distinct(column)
+        self.kind, self.dtype = self.kind or column.kind, self.dtype or column.dtype
+        self.rows += column.rows
+        self.empty += column.empty
+        if len(column.finite):
+            self._add_numbers(column.finite, keep=column.ordered)
+        self._add_codes(column.codes)
+        if column.hashes is not None:
+            known = column.hashes if self._hashes is None else np.concatenate([self._hashes, column.hashes])
+            self._hashes = _smallest(np.unique(known))
 
-    def _add_numbers(self, values: np.ndarray[Any, np.dtype[np.float64]]) -> None:
-        values = values[np.isfinite(values)]
+    def _add_numbers(self, values: Floats, *, keep: bool) -> None:
         self.finite += len(values)
-        if not len(values):
-            return
-        self.total += math.fsum(values) if len(values) < 10_000 else float(values.sum())
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.total += float(values.sum())
         self.least, self.greatest = min(self.least, float(values.min())), max(self.greatest, float(values.max()))
-        if self._values is not None:
-            self._values.append(values)
-            if self.finite > _EXACT:
-                self._sketch = kll_doubles_sketch(2000)
-                for part in self._values:
-                    self._sketch.update(part)
-                self._values = None
-        elif self._sketch is not None:
-            self._sketch.update(values)
-
-    def _add_distinct(self, column: pa.ChunkedArray) -> None:
-        if not self.distinct_too or pa.types.is_nested(column.type):
+        if not keep:
             return
-        if self._distinct is None:
-            self._distinct = hll_sketch(12, tgt_hll_type.HLL_8)
-        for value in column.unique().to_pylist():
-            if value is not None:
-                self._distinct.update(repr(value))
+        if self._sketch is None:
+            self._values.append(values)
+            if self.finite <= self.exact:
+                return
+            self._sketch, values = kll_doubles_sketch(_KLL_SIZE), np.concatenate(self._values)
+            self._values = []
+        self._sketch.update(values)
+
+    def _add_codes(self, codes: dict[object, int] | None) -> None:
+        if codes is None or self.codes is None:
+            self.codes = None
+            return
+        for code, count in codes.items():
+            self.codes[code] = self.codes.get(code, 0) + count
+        if len(self.codes) > _CATEGORIES:
+            self.codes = None
 
     @property
     def mean(self) -> float | None:
-        """Mean of the finite values."""
-        return self.total / self.finite if self.finite else None
+        """Mean of the finite values; ``None`` without any, or where their sum is too great for a float."""
+        return self.total / self.finite if self.finite and math.isfinite(self.total) else None
 
     @property
     def null_rate(self) -> float | None:
-        """Share of nulls."""
-        return self.nulls / self.rows if self.rows else None
+        """Share of rows whose value is null, NaN or infinite."""
+        return self.empty / self.rows if self.rows else None
 
     @property
     def distinct(self) -> float | None:
-        """Number of different values, within 2 % (HyperLogLog)."""
-        return round(self._distinct.get_estimate()) if self._distinct is not None else None
+        """Number of different values: of the hashes of all values the 4,096 smallest tell how dense they lie."""
+        if self._hashes is None:
+            return None
+        if len(self._hashes) < _SKETCH:
+            return float(len(self._hashes))
+        return float(round((_SKETCH - 1) / (float(self._hashes[-1]) / 2.0**64)))
+
+    def figure(self, check: str) -> float | None:
+        """Return what a check compares; ``None`` where there are no such values."""
+        share = quantile_of(check)
+        return self.quantile(share) if share is not None else _FIGURES[check](self)
 
     def quantile(self, share: float) -> float | None:
-        """Return the smallest value that at least this share of the values does not pass."""
+        """Return the smallest value that at least this share of the finite values does not pass."""
         if not self.finite:
             return None
         if self._sketch is not None:
             return float(self._sketch.get_quantile(share, True))
-        return float(np.quantile(np.concatenate(self._values or []), share, method="inverted_cdf"))
+        values = self._sorted()
+        return float(values[min(len(values), max(1, math.ceil(share * len(values) - 1e-9))) - 1])
 
-    def quantiles(self, shares: Sequence[float]) -> list[float]:
-        """Return several quantiles."""
-        return [found for share in shares if (found := self.quantile(share)) is not None]
-
-    def shares(self, edges: Sequence[float]) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return the share of values in each bin, the first and last open."""
+    def ranks(self, edges: Floats, *, inclusive: bool) -> Floats:
+        """Return the share of the finite values below each edge, or up to it."""
         if self._sketch is not None:
-            ranks = np.array([self._sketch.get_rank(edge) for edge in edges])
-        else:
-            values = np.sort(np.concatenate(self._values or [np.empty(0)]))
-            ranks = np.searchsorted(values, edges, side="left") / max(1, len(values))
-        return np.diff(np.concatenate([[0.0], ranks, [1.0]]))
+            return np.array(self._sketch.get_cdf(edges, inclusive)[:-1])
+        return np.searchsorted(self._sorted(), edges, side="right" if inclusive else "left") / max(1, self.finite)
+
+    def _sorted(self) -> Floats:
+        """Put the values kept into one sorted array, once."""
+        if len(self._values) > 1:
+            self._values = [np.sort(np.concatenate(self._values), kind="stable")]  # of sorted parts: merged
+        return self._values[0] if self._values else np.empty(0)
 
 
-def distance(one: Measures, other: Measures) -> float | None:
-    """Return the total variation distance of two columns over bins with equal shares of the second, in [0, 1]."""
-    if not (one.finite and other.finite):
-        return None
-    edges = sorted(set(other.quantiles([number / _BINS for number in range(1, _BINS)])))
-    return float(np.abs(one.shares(edges) - other.shares(edges)).sum() / 2) if edges else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntityDifference:
-    """How one entity's value differs."""
-
-    key: tuple[object, ...]
-    start_us: int
-    shadow: object
-    live: object
-
-
-@dataclass(slots=True, kw_only=True)
-class EntityDifferences:
-    """Entities of both sides, how many differ, and the greatest differences."""
-
-    compared: int = 0
-    differing: int = 0
-    greatest: list[tuple[float, EntityDifference]] = field(default_factory=list)
-
-    def add(
-        self, keys: Sequence[str], feature: str, start_us: int, shadow: pa.Table | None, live: pa.Table | None
-    ) -> None:
-        """Compare one partition entity by entity; one that is on one side only differs."""
-        mine, right = _values(keys, feature, shadow), _values(keys, feature, live)
-        for key in mine.keys() | right.keys():
-            one, other = mine.get(key), right.get(key)
-            self.compared += 1
-            if _same(one, other):
-                continue
-            self.differing += 1
-            found = EntityDifference(key=key, start_us=start_us, shadow=one, live=other)
-            self.greatest.append((_size(one, other), found))
-        self.greatest = sorted(self.greatest, key=lambda pair: (-pair[0], repr(pair[1].key)))[:10]
-
-
-def _values(keys: Sequence[str], feature: str, rows: pa.Table | None) -> dict[tuple[object, ...], object]:
-    if rows is None or not rows.num_rows:
-        return {}
-    named: Iterator[tuple[object, ...]] = zip(*(rows[name].to_pylist() for name in keys), strict=True)
-    return dict(zip(named, rows[feature].to_pylist(), strict=True))
-
-
-def _same(one: object, other: object) -> bool:
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9) or (math.isnan(one) and math.isnan(other))
-    return one == other
-
-
-def _size(one: object, other: object) -> float:
-    if isinstance(one, int | float) and isinstance(other, int | float):
-        size = abs(one - other)
-        return size if math.isfinite(size) else math.inf
-    return math.inf
-
-
-FIGURES: dict[str, Callable[[Measures], float | None]] = {
+_FIGURES: dict[str, Callable[[Measures], float | None]] = {
     "count": lambda one: float(one.rows),
     "null_rate": lambda one: one.null_rate,
     "min": lambda one: one.least if one.finite else None,
     "max": lambda one: one.greatest if one.finite else None,
     "mean": lambda one: one.mean,
-    "distinct": lambda one: None if one.distinct is None else float(one.distinct),
+    "distinct": lambda one: one.distinct,
 }
+
+
+def distance(one: Measures, other: Measures) -> float | None:
+    """Return the total variation distance of two columns, in [0, 1]; ``None`` where one has no values or too many.
+
+    Categories are compared code by code. Numbers go into bins between the quantiles of both sides; a value that holds
+    more than its share of a bin on either side is one by itself, so that constants are told apart.
+    """
+    if one.kind == "category":
+        return _of_codes(one.codes, other.codes)
+    if not (one.finite and other.finite):
+        return None
+    shares = [number / _BINS for number in range(1, _BINS)]
+    edges = np.unique([side.quantile(share) or 0.0 for side in (one, other) for share in shares])
+    mine, theirs = (_bins(side, edges) for side in (one, other))
+    heavy = np.maximum(mine[1], theirs[1]) > 1 / (2 * _BINS)
+    parts = [np.append(np.where(heavy, 0.0, points), 0.0) + np.roll(between, -1) for between, points in (mine, theirs)]
+    apart = np.abs(parts[0] - parts[1]).sum() + np.abs(mine[1] - theirs[1])[heavy].sum()
+    return min(1.0, float(apart) / 2)
+
+
+def _bins(side: Measures, edges: Floats) -> tuple[Floats, Floats]:
+    """Return the share of values between the edges, the first and last open, and the share on each edge."""
+    below, upto = side.ranks(edges, inclusive=False), side.ranks(edges, inclusive=True)
+    return np.append(below, 1.0) - np.insert(upto, 0, 0.0), upto - below
+
+
+def _of_codes(one: dict[object, int] | None, other: dict[object, int] | None) -> float | None:
+    if not one or not other:
+        return None
+    mine, theirs = sum(one.values()), sum(other.values())
+    apart = (abs(one.get(code, 0) / mine - other.get(code, 0) / theirs) for code in one.keys() | other.keys())
+    return min(1.0, math.fsum(apart) / 2)
+
+
+def _codes(values: pa.ChunkedArray) -> dict[object, int] | None:
+    """Count the different values; ``None`` where they are too many."""
+    plain = _as_integers(values) if not _is_text(values.type) else values
+    counted = pc.value_counts(plain)
+    if len(counted) > _CATEGORIES:
+        return None
+    return dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
+
+
+def _is_text(dtype: pa.DataType) -> bool:
+    return any(
+        check(dtype)
+        for check in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+    )
+
+
+def _as_integers(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return bools, dates, times and integers as integers."""
+    if pa.types.is_date32(values.type) or pa.types.is_time32(values.type):
+        values = values.cast(pa.int32())
+    return values.cast(pa.int64())
+
+
+def _hashes(values: pa.ChunkedArray, finite: Floats) -> Hashes:
+    """Return a 64-bit hash of every different value, each once; ``finite`` is sorted."""
+    if kind_of(values.type) == "number":
+        different = finite[np.append(True, finite[1:] != finite[:-1])] if len(finite) else finite
+        return _mixed((different + 0.0).view(np.uint64))  # -0.0 is 0.0
+    unique = pc.unique(values)
+    if _is_text(values.type):
+        return _of_text(unique)
+    return _mixed(np.asarray(_as_integers(pa.chunked_array([unique])).to_numpy()).view(np.uint64))
+
+
+def _of_text(unique: pa.Array) -> Hashes:
+    """Return the sum of each text's bytes, each times a number of its place, modulo 2^64."""
+    plain = unique.cast(pa.large_binary())
+    offsets = np.frombuffer(plain.buffers()[1], np.int64)[plain.offset : plain.offset + len(plain) + 1]
+    content = np.frombuffer(plain.buffers()[2] or b"", np.uint8)
+    lengths = np.diff(offsets)
+    content = content[offsets[0] : offsets[-1]].astype(np.uint64)
+    places = np.arange(len(content)) - np.repeat(offsets[:-1] - offsets[0], lengths)
+    sums = np.insert(np.cumsum((content + np.uint64(1)) * _mixed(places.view(np.uint64))), 0, 0)
+    starts = offsets - offsets[0]
+    return _mixed(sums[starts[1:]] - sums[starts[:-1]])
+
+
+def _mixed(values: Hashes) -> Hashes:
+    """Return splitmix64's finalizer of each number (Steele, Lea and Flood, OOPSLA 2014)."""
+    mixed = values + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def _smallest(hashes: Hashes) -> Hashes:
+    """Return the smallest of different hashes, in order."""
+    return np.sort(np.partition(hashes, _SKETCH - 1)[:_SKETCH] if len(hashes) > _SKETCH else hashes)

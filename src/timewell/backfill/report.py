@@ -6,13 +6,15 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, Literal, Self
 
-from timewell.types import Interval, format_instant
+from timewell.types import Interval, format_instant, parse_instant
 
 Verdict = Literal["pass", "fail", "no_live", "skipped", "told"]
+SHARES = frozenset({"null_rate", "distribution", "entity_diff"})  # their changes are differences, not ratios
 _ORDER = ("fail", "pass", "no_live", "skipped", "told")
-_LINES = 40
+_LINES, _EXAMPLES, _PAGE_LINES, _PICTURES = 28, 6, 300, 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,10 @@ class Outcome:
     verdict
         ``no_live``: there is nothing to compare with. ``skipped``: it cannot be told of such values. ``told``: worth
         knowing, and decides nothing.
+    detail
+        A sentence that can stand alone.
+    examples
+        Entities whose values differ most.
     """
 
     feature: str
@@ -48,14 +54,54 @@ class Outcome:
         """Return a failure that is told in words."""
         return cls(feature=feature, check=check, verdict="fail", detail=detail)
 
+    @property
+    def change(self) -> str:
+        """The difference as people say it: a share of the live value, or points where the figure is a share."""
+        if self.difference is None or self.live is None:
+            return ""
+        if self.check in SHARES or self.live == 0:
+            return f"{self.difference:+.4g}"
+        return f"{self.difference / abs(self.live):+.2%}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, without NaN or infinities."""
         found: dict[str, Any] = {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}
         return {**found, "examples": [dict(one) for one in self.examples]}
 
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """Return what :meth:`to_dict` was made from."""
+        found = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain}
+        return cls(**{**found, "examples": tuple(found.get("examples", ()))})
+
 
 def _plain(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """One figure of a feature along the partitions, in their order; ``None`` where a partition has none.
+
+    Attributes
+    ----------
+    figure
+        ``mean`` of numbers, ``null_rate`` of everything else.
+    """
+
+    figure: str
+    shadow: tuple[float | None, ...]
+    live: tuple[float | None, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        sides = {"shadow": self.shadow, "live": self.live}
+        return {"figure": self.figure, **{name: [_plain(value) for value in side] for name, side in sides.items()}}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """Return what :meth:`to_dict` was made from."""
+        return cls(figure=plain.get("figure", "mean"), shadow=tuple(plain["shadow"]), live=tuple(plain["live"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +113,11 @@ class ValidationReport:
     partitions, compared
         Staged, and those among them that have a live one beside them.
     figures
-        Feature to the means of shadow and live along the partitions.
+        Feature to one of its figures along the partitions.
+    staged_digest
+        Digest of exactly the files that were checked; empty in a report that was not kept.
+    created_us
+        When it was kept; 0 for one that was not.
     """
 
     group: str
@@ -79,7 +129,9 @@ class ValidationReport:
     compared: int
     outcomes: tuple[Outcome, ...]
     checks: tuple[Mapping[str, Any], ...] = ()
-    figures: Mapping[str, Mapping[str, Sequence[float | None]]] = field(default_factory=dict)
+    figures: Mapping[str, Curve] = field(default_factory=dict)
+    staged_digest: str = ""
+    created_us: int = 0
 
     @property
     def passed(self) -> bool:
@@ -92,122 +144,169 @@ class ValidationReport:
         return [outcome for outcome in self.outcomes if outcome.verdict == "fail"]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain data."""
+        """Return the report as plain data that ``json.dumps(..., allow_nan=False)`` takes."""
         plain = {name: getattr(self, name) for name in ("group", "version", "live_version", "partitions", "compared")}
-        figures = {
-            name: {side: [_plain(value) for value in values] for side, values in lines.items()}
-            for name, lines in self.figures.items()
-        }
         return {
             **plain,
             "start": format_instant(self.start_us),
             "end": format_instant(self.end_us),
+            "created": format_instant(self.created_us) if self.created_us else None,
+            "staged_digest": self.staged_digest,
             "passed": self.passed,
             "outcomes": [outcome.to_dict() for outcome in self.outcomes],
             "checks": [dict(check) for check in self.checks],
-            "figures": figures,
+            "figures": {name: curve.to_dict() for name, curve in self.figures.items()},
         }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """Return a report that was kept as :meth:`to_dict` gave it; what else lies beside is ignored."""
+        names = ("group", "version", "live_version", "partitions", "compared")
+        created = plain.get("created")
+        return cls(
+            **{name: plain[name] for name in names},
+            start_us=parse_instant(plain["start"]),
+            end_us=parse_instant(plain["end"]),
+            outcomes=tuple(Outcome.from_dict(one) for one in plain["outcomes"]),
+            checks=tuple(plain.get("checks", ())),
+            figures={name: Curve.from_dict(one) for name, one in plain.get("figures", {}).items()},
+            staged_digest=plain.get("staged_digest", ""),
+            created_us=parse_instant(created) if created else 0,
+        )
 
     def __str__(self) -> str:
         return self.text()
 
     def text(self) -> str:
-        """Return the report as a table, failures first."""
+        """Return the report as a table of at most forty lines, failures first."""
         lines = [self._title(), self._about()]
-        rows = [("feature", "check", "shadow", "live", "allowed", "verdict", "")]
-        shown = sorted(self.outcomes, key=lambda one: _ORDER.index(one.verdict))
+        rows = [_HEAD]
+        shown = self._worst_first()
         rows += [_row(outcome) for outcome in shown[:_LINES]]
-        widths = [max(len(row[place]) for row in rows) for place in range(6)]
+        widths = [max(len(row[place]) for row in rows) for place in range(len(_HEAD) - 1)]
         for row in rows:
             cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-            lines.append("  ".join([*cells, row[6]]).rstrip())
+            lines.append("  ".join([*cells, row[-1]]).rstrip())
         if len(shown) > _LINES:
-            lines.append(f"... and {len(shown) - _LINES} more")
-        for outcome in self.outcomes:
-            for example in outcome.examples[:3] if outcome.verdict == "fail" else ():
+            hidden = sum(outcome.verdict == "fail" for outcome in shown[_LINES:])
+            lines.append(f"... and {len(shown) - _LINES} more, {hidden} of which fail")
+        return "\n".join(lines + self._examples())
+
+    def _worst_first(self) -> list[Outcome]:
+        return sorted(self.outcomes, key=lambda one: _ORDER.index(one.verdict))
+
+    def _examples(self) -> list[str]:
+        """Name entities whose values differ more than they may."""
+        lines = []
+        for outcome in self.failures:
+            for example in outcome.examples:
                 entity = ", ".join(f"{name} {value}" for name, value in example["entity"].items())
-                lines.append(
-                    f"  {outcome.feature}, {entity}, {example['partition']}: "
-                    f"shadow {example['shadow']}, live {example['live']}"
-                )
-        return "\n".join(lines)
+                values = f"shadow {_said(example['shadow'])}, live {_said(example['live'])}"
+                lines.append(f"  {outcome.feature}, {entity}, {example['partition']}: {values}")
+        return lines[:_EXAMPLES]
 
     def _title(self) -> str:
-        said = "passed" if self.passed else f"FAILED: {len(self.failures)} of {len(self.outcomes)} checks"
+        said = "passed" if self.passed else f"FAILED: {len(self.failures)} of {len(self.outcomes)} outcomes"
+        if not self.partitions:
+            return f"{self.group}@{self.version}: FAILED: nothing is staged"
         return (
             f"{self.group}@{self.version}, {self.partitions} partitions {Interval(self.start_us, self.end_us)}: {said}"
         )
 
     def _about(self) -> str:
         if not self.compared:
-            return "first build of these days: nothing is live to compare with; the shadow alone was checked"
+            return "first build: nothing live to compare with; checks of the shadow alone: rows, nulls, tests"
         other = "" if self.live_version == self.version else ", another meaning: it may differ"
-        return f"compared with {self.group}@{self.live_version}, {self.compared} partitions{other}"
+        alone = self.partitions - self.compared
+        rest = f"; {alone} have nothing live beside them and were not compared" if alone else ""
+        return f"compared with {self.group}@{self.live_version}, {self.compared} partitions{other}{rest}"
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr class='{outcome.verdict}'>"
-            + "".join(f"<td>{html.escape(cell)}</td>" for cell in _row(outcome))
+            f"<tr class='{html.escape(outcome.verdict)}'>"
+            + "".join(f"<td>{html.escape(cell)}</td>" for cell in (*_row(outcome)[:-1], outcome.detail))
             + "</tr>"
-            for outcome in sorted(self.outcomes, key=lambda one: _ORDER.index(one.verdict))
+            for outcome in self._worst_first()[:_PAGE_LINES]
         )
-        names = ("feature", "check", "shadow", "live", "allowed", "verdict", "detail")
-        head = "".join(f"<th>{name}</th>" for name in names)
-        pictures = "".join(_picture(name, lines) for name, lines in self.figures.items())
+        head = "".join(f"<th>{name}</th>" for name in (*_HEAD[:-1], "detail"))
+        pictures = "".join(_picture(name, curve) for name, curve in list(self.figures.items())[:_PICTURES])
+        notes = "".join(f"<li>{html.escape(line.strip())}</li>" for line in self._examples())
         title, about = html.escape(self._title()), html.escape(self._about())
         return (
             f"<div class='tw-validation'><style>{_CSS}</style><h3>{title}</h3><p>{about}</p>{pictures}"
-            f"<table><tr>{head}</tr>{rows}</table></div>"
+            f"<table><tr>{head}</tr>{rows}</table>{f'<ul>{notes}</ul>' if notes else ''}</div>"
         )
+
+
+def _said(value: object) -> str:
+    return "nothing" if value is None else str(value)
 
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
-def _row(outcome: Outcome) -> tuple[str, str, str, str, str, str, str]:
+_HEAD = ("feature", "check", "shadow", "live", "change", "allowed", "verdict", "")
+
+
+def _row(outcome: Outcome) -> tuple[str, str, str, str, str, str, str, str]:
+    """Return the cells of one line; a pass needs no words."""
     return (
         outcome.feature,
         outcome.check,
         _number(outcome.shadow),
         _number(outcome.live),
+        outcome.change,
         _number(outcome.tolerance),
         outcome.verdict,
-        outcome.detail,
+        "" if outcome.verdict == "pass" and not outcome.examples else outcome.detail,
     )
 
 
 _CSS = """
-.tw-validation { font: 13px system-ui, sans-serif; --one: #1f6feb; --two: #8b949e; --bad: #cf222e; }
+.tw-validation { font: 13px system-ui, sans-serif; --one: #0969da; --two: #6e7781; --bad: #cf222e; }
 .tw-validation td, .tw-validation th { padding: 2px 8px; text-align: left; }
 .tw-validation tr.fail td { color: var(--bad); }
 .tw-validation svg { width: 320px; height: 90px; margin: 4px 12px 4px 0; }
-.tw-validation polyline { fill: none; stroke-width: 1.5; }
-@media (prefers-color-scheme: dark) { .tw-validation { --one: #58a6ff; --two: #6e7681; --bad: #ff7b72; } }
+.tw-validation polyline { fill: none; stroke: var(--one); stroke-width: 1.5; }
+.tw-validation .live { stroke: var(--two); stroke-dasharray: 4 3; }
+.tw-validation circle { fill: var(--one); }
+.tw-validation circle.live { fill: var(--two); stroke: none; }
+@media (prefers-color-scheme: dark) { .tw-validation { --one: #58a6ff; --two: #9198a1; --bad: #ff7b72; } }
 """
 _WIDTH, _HEIGHT, _TOP = 320, 90, 18
 
 
-def _picture(name: str, lines: Mapping[str, Sequence[float | None]]) -> str:
-    """Draw the means of both sides along the partitions."""
-    values = [value for side in lines.values() for value in side if value is not None and math.isfinite(value)]
+def _picture(name: str, curve: Curve) -> str:
+    """Draw one figure of both sides along the partitions."""
+    values = [value for side in (curve.shadow, curve.live) for value in side if value is not None]
+    values = [value for value in values if math.isfinite(value)]
     if not values:
         return ""
     low, high = min(values), max(values)
-    drawn = [
-        _line(lines["live"], low, high, "var(--two)"),
-        _line(lines["shadow"], low, high, "var(--one)"),
-    ]
-    label = html.escape(f"mean of {name}: {low:.6g} to {high:.6g} (shadow blue, live gray)")
+    drawn = _line(curve.live, low, high, "live") + _line(curve.shadow, low, high, "shadow")
+    label = html.escape(f"{curve.figure} of {name}: {low:.6g} to {high:.6g} (shadow solid, live dashed)")
     text = f"<text x='2' y='11' font-size='10' fill='currentColor'>{label}</text>"
-    return f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role='img' aria-label='{label}'>{text}{''.join(drawn)}</svg>"
+    return f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role='img' aria-label='{label}'>{text}{drawn}</svg>"
 
 
-def _line(values: Sequence[float | None], low: float, high: float, color: str) -> str:
+def _line(values: Sequence[float | None], low: float, high: float, side: str) -> str:
+    """Draw what follows without a gap as a line, a single value as a dot."""
     step = _WIDTH / max(1, len(values) - 1)
-    points = [
-        f"{number * step:.1f},{_HEIGHT - 4 - (value - low) / ((high - low) or 1) * (_HEIGHT - _TOP - 8):.1f}"
-        for number, value in enumerate(values)
+    half = high / 2 - low / 2 or 1.0  # halved first: their difference may be too great for a float
+    tall = _HEIGHT - _TOP - 8
+    places: list[tuple[float, float] | None] = [
+        (number * step, _HEIGHT - 4 - (value / 2 - low / 2) / half * tall)
         if value is not None and math.isfinite(value)
+        else None
+        for number, value in enumerate(values)
     ]
-    return f"<polyline points='{' '.join(points)}' style='stroke: {color}'/>"
+    drawn = []
+    for there, run in groupby(places, key=lambda place: place is not None):
+        points = [f"{place[0]:.1f},{place[1]:.1f}" for place in run if place is not None]
+        if there and len(points) > 1:
+            drawn.append(f"<polyline class='{side}' points='{' '.join(points)}'/>")
+        elif there:
+            x, y = points[0].split(",")
+            drawn.append(f"<circle class='{side}' cx='{x}' cy='{y}' r='2'/>")
+    return "".join(drawn)

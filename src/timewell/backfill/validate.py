@@ -6,107 +6,24 @@ a check can say by how much and in which direction; one that says nothing then o
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, replace
 
-from timewell.backfill.measures import FIGURES, EntityDifferences, Measures, PartitionRows, distance
-from timewell.backfill.report import Outcome, ValidationReport
+from timewell.backfill.judge import Rule, is_large, judged, spread
+from timewell.backfill.measures import PartitionRows, distance
+from timewell.backfill.report import Curve, Outcome, ValidationReport
+from timewell.backfill.scan import FeatureScan, ScanOrder, scan
 from timewell.catalog.lookup import RegisteredGroup
-from timewell.define.dtypes import element_of, is_numeric
-from timewell.errors import UsageError, did_you_mean
+from timewell.define.checks import Check, quantile_of
+from timewell.errors import DefinitionError, UsageError
 from timewell.types import format_instant
 
-__all__ = ["Check", "Live", "Outcome", "PartitionRows", "ValidationReport", "compare", "parse_checks"]
+__all__ = ["Check", "Live", "Outcome", "PartitionRows", "ValidationReport", "compare", "parse_checks", "resolve"]
 
-Direction = Literal["any", "up", "down", "same"]
-_QUANTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)")
-_KNOWN = ("count", "null_rate", "p50", "p95", "min", "max", "mean", "distinct", "distribution", "entity_diff")
 DEFAULT_CHECKS = ("count", "null_rate", "p50", "p95", "distribution", "entity_diff")
-_KEYS = {"type", "tolerance", "direction", "min_change", "max_change"}
-
-# What a check allows when nothing is said: within one meaning, and between two.
-SAME_MEANING = {"count": 0.01, "null_rate": 0.01, "distribution": 0.1, "entity_diff": 0.1}
-OTHER_MEANING = {"count": 0.5, "null_rate": 0.25, "distribution": 1.0, "entity_diff": 1.0}
-SAME_FIGURE, OTHER_FIGURE = 0.1, math.inf
-_ABSOLUTE = {"null_rate", "distribution", "entity_diff"}
-_NEEDS_NUMBERS = {"min", "max", "mean", "distribution"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One thing to compare.
-
-    Attributes
-    ----------
-    type
-        ``count``, ``null_rate``, ``p50`` (any ``pNN``), ``min``, ``max``, ``mean``, ``distinct``, ``distribution`` or
-        ``entity_diff``.
-    tolerance
-        How far the shadow may lie from the live value, as a share of it; for ``null_rate``, ``distribution`` and
-        ``entity_diff``, which are shares themselves, as a difference. ``None``: the default for this kind of change.
-    direction
-        ``up``, ``down``: it must not move the other way. ``same``: it must not move at all.
-    min_change, max_change
-        The relative change that is expected, such as -0.3 and -0.01 for *1 to 30 % less*.
-    """
-
-    type: str
-    tolerance: float | None = None
-    direction: Direction = "any"
-    min_change: float | None = None
-    max_change: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the check as it was asked for."""
-        found = {name: getattr(self, name) for name in ("tolerance", "min_change", "max_change")}
-        found = {name: value for name, value in found.items() if value is not None}
-        return {"type": self.type, "direction": self.direction, **found}
-
-
-def parse_checks(asked: Sequence[str | Mapping[str, object]] | str | None) -> list[Check]:
-    """Return the checks that were asked for; the default ones, without any.
-
-    Raises
-    ------
-    UsageError
-        A check is not known, or one of its settings.
-    """
-    chosen: list[str | Mapping[str, object]]
-    chosen = [asked] if isinstance(asked, str) else list(asked or ())
-    return [_check(one) for one in chosen or DEFAULT_CHECKS]
-
-
-def _check(asked: str | Mapping[str, object]) -> Check:
-    given = {"type": asked} if isinstance(asked, str) else dict(asked)
-    name = given.get("type")
-    if not isinstance(name, str) or not (name in _KNOWN or _QUANTILE.fullmatch(name)):
-        problem = f"{name!r} is no check; known are {', '.join(_KNOWN)} and any pNN"
-        raise UsageError(problem=problem, hint='Write checks=["count", "p50"].' + did_you_mean(str(name), _KNOWN))
-    unknown = set(given) - _KEYS
-    if unknown:
-        problem = f"check {name!r} has no setting {min(unknown)!r}; it has {', '.join(sorted(_KEYS - {'type'}))}"
-        raise UsageError(problem=problem, hint='Write {"type": "mean", "tolerance": 0.1, "direction": "down"}.')
-    direction = given.get("direction", "any")
-    if direction not in {"any", "up", "down", "same"}:
-        raise UsageError(problem=f"check {name!r}: {direction!r} is no direction", hint="any, up, down or same.")
-    numbers: dict[str, float | None] = {}
-    for key in ("tolerance", "min_change", "max_change"):
-        value = given.get(key)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise UsageError(problem=f"check {name!r}: {key} {value!r} is no number", hint="0.1 stands for 10 %.")
-        numbers[key] = None if value is None else float(value)
-    return Check(type=name, direction=direction, **numbers)
-
-
-@dataclass(slots=True, kw_only=True)
-class _Side:
-    """One feature on one side: the whole, and each partition."""
-
-    whole: Measures
-    parts: dict[int, Measures] = field(default_factory=dict)
+_POINTS = 400  # of a curve that is kept
+_NEEDS_NUMBERS = frozenset({"min", "max", "mean"})
+_EMPTY = "null, NaN or infinite"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +43,57 @@ class Live:
     partitions: Sequence[PartitionRows] = ()
 
 
+def parse_checks(asked: Sequence[str | Mapping[str, object]] | str | None) -> list[Check]:
+    """Return the checks that were asked for; none where none were, which stands for the group's own.
+
+    Raises
+    ------
+    UsageError
+        A check is not known, or one of its settings.
+    """
+    chosen: list[str | Mapping[str, object]]
+    chosen = [asked] if isinstance(asked, str) else list(asked or ())
+    found = []
+    for number, one in enumerate(chosen):
+        given: object = {"type": one} if isinstance(one, str) else one
+        try:
+            found.append(Check.read(dict(given) if isinstance(given, Mapping) else given, where=f"checks[{number}]"))
+        except DefinitionError as problem:
+            hint = 'Write checks=["count", {"type": "mean", "tolerance": 0.1, "direction": "down"}].'
+            raise UsageError(problem=str(problem).rstrip("."), hint=hint) from None
+    return found
+
+
+def resolve(asked: Sequence[Check], group: RegisteredGroup, *, same: bool) -> list[Check]:
+    """Return the checks that are made: those asked for, else those of the group's definition, else the default ones.
+
+    A check that is asked for by its name alone is made as the definition says. What the definition says of direction
+    and expected change is about the change from another version: within one version it does not hold.
+
+    Raises
+    ------
+    UsageError
+        A check names a feature that the group does not have.
+    """
+    own = [_within(check) if same else check for check in group.definition.validation or ()]
+    if not asked:
+        return own or [Check(type=name) for name in DEFAULT_CHECKS]
+    names = [feature.name for feature in group.compiled.features]
+    found: list[Check] = []
+    for check in asked:
+        if check.feature is not None and check.feature not in names:
+            problem = f"check {check.type!r} names {check.feature!r}, which {group.compiled.ref} does not have"
+            raise UsageError(problem=problem, asked=check.feature, known=names)
+        said = [one for one in own if one.type == check.type and check.feature in {None, one.feature}]
+        found += (said or [check]) if check.is_bare else [check]
+    return found
+
+
+def _within(check: Check) -> Check:
+    kept = {name: getattr(check, name) for name in ("type", "feature", "tolerance")}
+    return Check(**{name: value for name, value in kept.items() if value is not None})
+
+
 def compare(
     group: RegisteredGroup,
     staged: Sequence[PartitionRows],
@@ -138,33 +106,40 @@ def compare(
 
     Parameters
     ----------
+    checks
+        Of :func:`parse_checks`; none stands for those of the group's definition, else the default ones.
     extra
         Outcomes of other checks (the group's tests) that the report is to hold, too.
+
+    Returns
+    -------
+    ValidationReport
+        Also where checks fail: it never raises for that.
+
+    Raises
+    ------
+    UsageError, StateCorrupt
+        A check names an unknown feature; a file cannot be read.
     """
-    outcomes = list(extra)
-    beside = {part.start_us: part for part in live.partitions}
-    both = [part for part in staged if part.start_us in beside]
-    figures: dict[str, dict[str, list[float | None]]] = {}
-    for feature in group.compiled.features:
-        dtype = group.dtypes[feature.name]
-        there = feature.name in live.features
-        distinct = any(check.type == "distinct" for check in checks)
-        shadow = _side(staged, feature.name, dtype, distinct=distinct)
-        held = [beside[part.start_us] for part in both]
-        opposite = _side(held, feature.name, dtype, distinct=distinct) if there else None
-        paired = _side(both, feature.name, dtype, distinct=distinct) if len(both) < len(staged) else shadow
-        same = live.version == group.compiled.version
-        for check in checks:
-            if check.type == "entity_diff":
-                if opposite is not None and both:
-                    outcomes.append(_entities(group, feature.name, both, beside, check, same=same))
-                continue
-            outcomes += _outcomes(feature.name, dtype, check, paired, opposite if both else None, same=same)
-        if not shadow.whole.rows:
-            outcomes.append(
-                Outcome.failed(feature=feature.name, check="rows", detail="the shadow holds no rows at all")
-            )
-        figures[feature.name] = _lines(shadow, opposite)
+    same = live.version == group.compiled.version
+    chosen = resolve(checks, group, same=same)
+    names = tuple(feature.name for feature in group.compiled.features)
+    bounds = {(part.start_us, part.end_us) for part in staged}
+    beside = {part.start_us: part for part in live.partitions if (part.start_us, part.end_us) in bounds}
+    order = ScanOrder(
+        keys=tuple(group.compiled.entity.key_names),
+        features=names,
+        shared=frozenset(names) & frozenset(live.features),
+        checks=frozenset(check.type for check in chosen),
+    )
+    scans = scan(order, staged, beside)
+    rules = [Rule(check=check, same=same) for check in chosen]
+    outcomes = [*extra, *_rows(names, rules, staged, beside)]
+    for name, found in scans.items():
+        outcomes += _of_feature(group, name, found, rules)
+    if beside:
+        gone = [name for name in live.features if name not in names]
+        outcomes += [_told(name, "feature", f"{name} is only in {live.version}: it is gone") for name in gone]
     return ValidationReport(
         group=group.compiled.name,
         version=group.compiled.version,
@@ -172,188 +147,171 @@ def compare(
         start_us=min((part.start_us for part in staged), default=0),
         end_us=max((part.end_us for part in staged), default=0),
         partitions=len(staged),
-        compared=len(both),
+        compared=len(beside),
         outcomes=tuple(outcomes),
-        checks=tuple(check.to_dict() for check in checks),
-        figures=figures,
+        checks=tuple(check.dump() for check in chosen),
+        figures={name: _curve(found) for name, found in scans.items()},
     )
 
 
-def _side(partitions: Sequence[PartitionRows], feature: str, dtype: str, *, distinct: bool) -> _Side:
-    side = _Side(whole=Measures(dtype=dtype, distinct_too=distinct))
-    for partition in partitions:
-        rows = partition.read([feature])
-        column = None if rows is None else rows[feature]
-        one = Measures(dtype=dtype, distinct_too=distinct)
-        one.add(column)
-        side.parts[partition.start_us] = one
-        side.whole.add(column)
-    return side
+def _told(feature: str, check: str, detail: str) -> Outcome:
+    return Outcome(feature=feature, check=check, verdict="told", detail=detail)
 
 
-def _lines(shadow: _Side, live: _Side | None) -> dict[str, list[float | None]]:
-    """Return the means along the partitions, for the picture."""
-    starts = sorted(shadow.parts)
-    held = live.parts if live is not None else {}
-    return {
-        "shadow": [shadow.parts[start].mean for start in starts],
-        "live": [held[start].mean if start in held else None for start in starts],
-    }
+def _curve(found: FeatureScan) -> Curve:
+    """Return the picture's figures, of every so many partitions where they are too many."""
+    kinds = (found.shadow.kind, found.alone.kind)
+    kept = found.curve[:: -(-len(found.curve) // _POINTS) or 1]
+    figure = "null_rate" if {"category", "other"} & {*kinds} else "mean"
+    return Curve(figure=figure, shadow=tuple(mine for mine, _ in kept), live=tuple(theirs for _, theirs in kept))
 
 
-def _outcomes(
-    feature: str, dtype: str, check: Check, shadow: _Side, live: _Side | None, *, same: bool
+def _rows(
+    names: Sequence[str], rules: Sequence[Rule], staged: Sequence[PartitionRows], beside: Mapping[int, PartitionRows]
 ) -> list[Outcome]:
-    """Return one check's outcome for the whole, and for the partition that differs most where that differs more."""
-    quantile = _QUANTILE.fullmatch(check.type)
-    if (quantile or check.type in _NEEDS_NUMBERS) and not is_numeric(dtype):
-        detail = f"{check.type} needs numbers, not {dtype}"
-        return [Outcome(feature=feature, check=check.type, verdict="skipped", detail=detail)]
-    if check.type == "distinct" and element_of(dtype) is not None:
-        return [Outcome(feature=feature, check=check.type, verdict="skipped", detail=f"{dtype} values are lists")]
-    mine = _figure(check, shadow.whole, live.whole if live else None)
-    if live is None:
-        detail = "nothing live to compare with"
-        return [Outcome(feature=feature, check=check.type, shadow=mine, verdict="no_live", detail=detail)]
-    theirs = 0.0 if check.type == "distribution" else _figure(check, live.whole, None)
-    whole = _judged(feature, check, mine, theirs, same=same)
-    if check.type == "distribution" or whole.verdict == "fail":
-        return [whole]
-    worst = _worst(check, shadow, live)
-    return [whole] if worst is None else [whole, worst]
+    """Compare the numbers of rows, which all features of a group share."""
+    subject = names[0] if len(names) == 1 else ""
+    both = [part for part in staged if part.start_us in beside]
+    counts = [rule for rule in rules if rule.check.type == "count"]
+    total = sum(part.rows for part in staged)
+    mine, theirs = sum(part.rows for part in both), sum(beside[part.start_us].rows for part in both)
+    if staged and not total and (theirs or not both):
+        return [Outcome.failed(feature=subject, check="rows", detail="the shadow holds no rows at all")]
+    if not both:
+        detail = f"{total:,} rows, nothing live to compare with"
+        one = Outcome(feature=subject, check="count", shadow=float(total), verdict="no_live", detail=detail)
+        return [one for _ in counts[:1]]
+    parts = [
+        (part.start_us, beside[part.start_us].rows, float(part.rows), float(beside[part.start_us].rows))
+        for part in both
+    ]
+    found = []
+    for rule in counts:
+        whole = judged(rule, subject, float(mine), float(theirs))
+        found += [whole, *spread(rule, whole, parts)]
+    if all(rule.check.is_bare for rule in counts):  # one that says what it allows has the word
+        found += _lost(subject, both, beside, (mine, theirs))
+    return found
 
 
-def _figure(check: Check, one: Measures, other: Measures | None) -> float | None:
-    if check.type == "distribution":
-        return None if other is None else distance(one, other)
-    quantile = _QUANTILE.fullmatch(check.type)
-    return one.quantile(float(quantile[1]) / 100) if quantile else FIGURES[check.type](one)
+def _lost(
+    subject: str, both: Sequence[PartitionRows], beside: Mapping[int, PartitionRows], rows: tuple[int, int]
+) -> list[Outcome]:
+    """Tell of rows that are gone, whatever was asked."""
+    mine, theirs = rows
+    if theirs and 2 * mine <= theirs:
+        detail = f"half of the rows or more are gone: {mine:,} of {theirs:,} are left"
+        return [Outcome.failed(feature=subject, check="rows", detail=detail)]
+    emptied = [part.start_us for part in both if not part.rows and is_large(beside[part.start_us].rows)]
+    return _emptied(subject, "rows", emptied, "hold rows in the live table and none in the shadow")
 
 
-def _worst(check: Check, shadow: _Side, live: _Side) -> Outcome | None:
-    """Tell of the partition whose figure differs most from the live one; it is told, and does not decide.
-
-    A single day may hold few entities: the whole decides, so that one quiet day does not stop a backfill.
-    """
-    found: tuple[float, int, float, float] | None = None
-    for start, part in shadow.parts.items():
-        mine, theirs = _figure(check, part, None), _figure(check, live.parts[start], None)
-        if mine is None or theirs is None:
-            continue
-        change = abs(mine - theirs) if check.type in _ABSOLUTE else abs(_change(mine, theirs))
-        if change > 0 and (found is None or change > found[0]):
-            found = (change, start, mine, theirs)
-    if found is None:
-        return None
-    _, start, mine, theirs = found
-    return Outcome(
-        feature="",
-        check=check.type,
-        partition_us=start,
-        shadow=mine,
-        live=theirs,
-        difference=mine - theirs,
-        verdict="told",
-        detail=f"the partition that differs most: {format_instant(start)}",
-    )
+def _emptied(feature: str, check: str, starts: Sequence[int], text: str) -> list[Outcome]:
+    """Fail partitions in which everything is gone."""
+    if not starts:
+        return []
+    days = ", ".join(format_instant(start) for start in starts[:3]) + (", ..." if len(starts) > 3 else "")
+    detail = f"{len(starts)} partitions {text}: {days}"
+    return [Outcome(feature=feature, check=check, partition_us=starts[0], verdict="fail", detail=detail)]
 
 
-def _change(shadow: float, live: float) -> float:
-    """Return the relative change; from nothing to something is without measure."""
-    if shadow == live:
-        return 0.0
-    return math.copysign(math.inf, shadow) if live == 0 else (shadow - live) / abs(live)
+def _of_feature(group: RegisteredGroup, name: str, found: FeatureScan, rules: Sequence[Rule]) -> list[Outcome]:
+    """Return the outcomes of one feature's values."""
+    chosen = [rule for rule in rules if rule.check.type != "count" and _applies(rule, name, rules)]
+    outcomes: list[Outcome] = []
+    for rule in chosen:
+        outcomes += _checked(group, name, found, rule)
+    nulls = [rule for rule in chosen if rule.check.type == "null_rate"]
+    if all(rule.check.is_bare for rule in nulls):
+        outcomes += _nulls(name, found)
+    return outcomes
 
 
-def _judged(feature: str, check: Check, shadow: float | None, live: float | None, *, same: bool) -> Outcome:
-    """Compare one figure; the first thing that is wrong is told."""
-    allowed = _allowed(check, same=same)
-    if shadow is None or live is None:
-        one_sided = shadow is None and live is not None
-        detail = "the shadow has no values, the live table has" if one_sided else "no values to compare"
-        verdict: Literal["fail", "skipped"] = "fail" if one_sided else "skipped"
-        return Outcome(feature=feature, check=check.type, shadow=shadow, live=live, verdict=verdict, detail=detail)
-    moved = shadow - live
-    change = moved if check.type in _ABSOLUTE else _change(shadow, live)
-    wrong = _wrong(check, change, allowed)
-    told = f"{change:+.4f}" if check.type in _ABSOLUTE else f"{change:+.2%}"
-    return Outcome(
-        feature=feature,
-        check=check.type,
-        shadow=shadow,
-        live=live,
-        difference=moved,
-        tolerance=allowed if math.isfinite(allowed) else None,
-        verdict="fail" if wrong else "pass",
-        detail=f"{told}{'' if not wrong else ', ' + wrong}",
-    )
+def _applies(rule: Rule, name: str, rules: Sequence[Rule]) -> bool:
+    """Whether a check is of a feature: one that names it goes before one of the same type that names none."""
+    if rule.check.feature is not None:
+        return rule.check.feature == name
+    return not any(other.check.type == rule.check.type and other.check.feature == name for other in rules)
 
 
-def _allowed(check: Check, *, same: bool) -> float:
-    """Return how far apart the sides may lie."""
-    if check.tolerance is not None:
-        return check.tolerance
-    if check.min_change is not None or check.max_change is not None:
-        return math.inf
-    table, figure = (SAME_MEANING, SAME_FIGURE) if same else (OTHER_MEANING, OTHER_FIGURE)
-    return table.get(check.type, figure)
+def _nulls(name: str, found: FeatureScan) -> list[Outcome]:
+    """Tell of values that are all gone, whatever was asked."""
+    shadow, live, alone = found.shadow, found.live, found.alone
+    lost = bool(shadow.rows) and shadow.empty == shadow.rows and live.empty < live.rows
+    if not found.parts:
+        lost = bool(alone.rows) and alone.empty == alone.rows
+    if lost or not found.parts:
+        detail = f"every value of {name} is {_EMPTY}"
+        return [Outcome.failed(feature=name, check="nulls", detail=detail)] if lost else []
+    emptied = []
+    for part in found.parts:
+        mine, theirs = part.figures["null_rate"]
+        if is_large(part.live_rows) and mine == 1 and theirs is not None and theirs < 1:
+            emptied.append(part.start_us)
+    outcomes = _emptied(name, "nulls", emptied, f"have live values of {name}, and in the shadow all are {_EMPTY}")
+    if alone.rows and alone.empty == alone.rows:
+        text = f"in the partitions without a live one beside them every value of {name} is {_EMPTY}"
+        outcomes.append(_told(name, "nulls", text))
+    return outcomes
 
 
-def _wrong(check: Check, change: float, allowed: float) -> str:
-    """Return what is wrong with a change; empty when nothing is."""
-    if check.direction == "same" and change != 0:
-        return "it must not change"
-    if check.direction == "up" and change < 0:
-        return "it must not go down"
-    if check.direction == "down" and change > 0:
-        return "it must not go up"
-    if check.min_change is not None and change < check.min_change:
-        return f"at least {check.min_change:+.2%} is expected"
-    if check.max_change is not None and change > check.max_change:
-        return f"at most {check.max_change:+.2%} is expected"
-    if abs(change) > allowed:
-        return f"{allowed:.2%} is allowed"
+def _checked(group: RegisteredGroup, name: str, found: FeatureScan, rule: Rule) -> list[Outcome]:
+    """Return one check's outcomes: for the whole, and for partitions."""
+    check = rule.check.type
+    mine = found.shadow if found.parts else found.alone
+    if problem := _unfit(check, group.dtypes[name], mine.kind):
+        return [Outcome(feature=name, check=check, verdict="skipped", detail=problem)]
+    if not found.parts:
+        shadow = None if check in {"distribution", "entity_diff"} else mine.figure(check)
+        detail = "nothing live to compare with" if found.shared else f"{name} is new: the live version does not have it"
+        return [Outcome(feature=name, check=check, shadow=shadow, verdict="no_live", detail=detail)]
+    live = found.live
+    other = mine.kind != live.kind or (mine.kind == "category" and mine.dtype != live.dtype)
+    if other and mine.kind and live.kind and check != "null_rate":
+        detail = f"{name} is {mine.dtype}, the live values are {live.dtype}"
+        return [Outcome(feature=name, check=check, verdict="skipped", detail=detail)]
+    if check == "entity_diff":
+        return [_entities(group, name, found, rule)]
+    if check == "distribution":
+        whole = _distribution(rule, name, found)
+    else:
+        whole = judged(rule, name, mine.figure(check), live.figure(check))
+    parts = [(part.start_us, part.live_rows, *part.figures[check]) for part in found.parts if check in part.figures]
+    return [whole, *spread(rule, whole, parts)]
+
+
+def _unfit(check: str, dtype: str, kind: str) -> str:
+    """Return why a check cannot be made of such values; empty where it can."""
+    if (quantile_of(check) is not None or check in _NEEDS_NUMBERS) and kind not in {"number", ""}:
+        return f"{check} needs numbers, not {dtype}"
+    if check in {"distinct", "distribution"} and kind == "other":
+        return f"{check} cannot be told of {dtype}"
     return ""
 
 
-def _entities(
-    group: RegisteredGroup,
-    feature: str,
-    both: Sequence[PartitionRows],
-    beside: Mapping[int, PartitionRows],
-    check: Check,
-    *,
-    same: bool,
-) -> Outcome:
-    """Compare a few partitions entity by entity, the first, the last and some between."""
-    keys = group.compiled.entity.key_names
-    picked = sorted({round(place * (len(both) - 1) / 4) for place in range(5)})
-    found = EntityDifferences()
-    for place in picked:
-        part = both[place]
-        columns = [*keys, feature]
-        found.add(keys, feature, part.start_us, part.read(columns), beside[part.start_us].read(columns))
-    share = found.differing / found.compared if found.compared else 0.0
-    judged = _judged(feature, check, share, 0.0, same=same)
+def _distribution(rule: Rule, name: str, found: FeatureScan) -> Outcome:
+    apart = distance(found.shadow, found.live)
+    if apart is None and found.shadow.kind == "category" and None in (found.shadow.codes, found.live.codes):
+        detail = f"{name} has too many different values to compare how they are distributed"
+        return Outcome(feature=name, check="distribution", verdict="skipped", detail=detail)
+    return judged(rule, name, apart, 0.0 if found.live.rows > found.live.empty else None)
+
+
+def _entities(group: RegisteredGroup, name: str, found: FeatureScan, rule: Rule) -> Outcome:
+    """Judge how many entities differ."""
+    seen = found.differences
+    if seen.problem or not seen.compared:
+        detail = seen.problem or "no entities to compare"
+        return Outcome(feature=name, check="entity_diff", verdict="skipped", detail=detail)
+    outcome = judged(rule, name, seen.differing / seen.compared, 0.0)
     examples = [
         {
-            "entity": dict(zip(keys, map(str, one.key), strict=True)),
+            "entity": dict(zip(group.compiled.entity.key_names, map(str, one.key), strict=True)),
             "partition": format_instant(one.start_us),
             "shadow": None if one.shadow is None else str(one.shadow),
             "live": None if one.live is None else str(one.live),
         }
-        for _, one in found.greatest
+        for _, one in seen.greatest
     ]
-    detail = f"{found.differing:,} of {found.compared:,} entities differ in {len(picked)} partitions"
-    wrong = f", {share - (judged.tolerance or 0):.2%} more than allowed" if judged.verdict == "fail" else ""
-    return Outcome(
-        feature=feature,
-        check=check.type,
-        shadow=share,
-        live=0.0,
-        difference=share,
-        tolerance=judged.tolerance,
-        verdict=judged.verdict,
-        detail=detail + wrong,
-        examples=tuple(examples),
-    )
+    counted = f"{seen.differing:,} of {seen.compared:,} entities in {seen.partitions} partitions"
+    return replace(outcome, detail=f"{outcome.detail} ({counted})", examples=tuple(examples))

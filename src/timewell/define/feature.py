@@ -8,12 +8,23 @@ from pydantic import Field, field_validator, model_validator
 
 from timewell.define.aggregation import Aggregation
 from timewell.define.base import Definition, DurationUs, Name, SourceName, Version
+from timewell.define.checks import AnyCheck
 from timewell.define.tests import FeatureTest
 from timewell.errors import DefinitionError, DuplicateFeature, MissingField
 
 Accuracy = Literal["exact", "snapshot"]
 Tier = Literal["hot", "warm", "cold"]
-GROUP_ONLY = ("entity", "source", "version", "filter", "every", "accuracy", "available_after", "deprecated")
+GROUP_ONLY = (
+    "entity",
+    "source",
+    "version",
+    "filter",
+    "every",
+    "accuracy",
+    "available_after",
+    "deprecated",
+    "validation",
+)
 
 
 class LatencyBudget(Definition):
@@ -46,7 +57,7 @@ class _Defaults(Definition):
 class Feature(_Defaults):
     """One value per entity.
 
-    Inside a group, ``entity`` to ``available_after`` belong to the group. A feature registered alone carries them
+    Inside a group, ``entity`` to ``validation`` belong to the group. A feature registered alone carries them
     itself and becomes a group of one under its own name.
 
     Parameters
@@ -76,6 +87,7 @@ class Feature(_Defaults):
     accuracy: Accuracy | None = None
     available_after: DurationUs | None = None
     deprecated: str | None = Field(default=None, min_length=1)
+    validation: tuple[AnyCheck, ...] | None = None
 
     def alone(self) -> FeatureGroup:
         """Return the group of one that this feature makes when registered alone."""
@@ -113,6 +125,8 @@ class FeatureGroup(_Defaults):
         Label of this meaning; a change of meaning needs another.
     deprecated
         Why this version should not be used any more, and what to use instead; whoever asks for it is told.
+    validation
+        How a shadow of this version is checked against what is live: names of checks, or a :class:`Check` each.
     """
 
     name: Name
@@ -125,6 +139,7 @@ class FeatureGroup(_Defaults):
     accuracy: Accuracy = "exact"
     available_after: DurationUs | None = None
     deprecated: str | None = Field(default=None, min_length=1)
+    validation: tuple[AnyCheck, ...] | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -143,6 +158,10 @@ class FeatureGroup(_Defaults):
             seen.add(feature.name)
             if stray := [field for field in GROUP_ONLY if getattr(feature, field) is not None]:
                 raise DefinitionError(problem=f"feature {feature.name!r}: {', '.join(stray)} belongs to the group.")
+        for check in self.validation or ():
+            if check.feature is not None and check.feature not in seen:
+                problem = f"check {check.type!r} names {check.feature!r}, which {self.name!r} does not have."
+                raise DefinitionError(problem=problem, asked=check.feature, known=sorted(seen))
         return self
 
 
