@@ -240,6 +240,8 @@ def _configure(connection: duckdb.DuckDBPyConnection, settings: EngineSettings) 
     connection.execute("SET TimeZone = 'UTC'; SET python_enable_replacements = false; SET enable_progress_bar = false")
     # Files are local: reading whole row groups ahead gains nothing there, and held 150 MB of a scan of ten columns.
     connection.execute("SET disable_parquet_prefetching = true")
+    # A question reads each file's footer several times: an eighth of the work for 10M rows of ten columns.
+    connection.execute("SET parquet_metadata_cache = true")
     if settings.memory_limit:
         connection.execute(f"SET memory_limit = {literal(settings.memory_limit)}")
     if settings.threads:
