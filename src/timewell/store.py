@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from timewell.backfill.collect import CollectReport, collect_garbage
 from timewell.backfill.function import read_source, write_feature_partition
+from timewell.backfill.make import BackfillOrder, BackfillReport, backfill
 from timewell.backfill.promote import RollbackReport, abandon, history, promote_shadow, rollback
 from timewell.backfill.run import OfflineReport, materialize_offline
-from timewell.backfill.shadow import BackfillOrder, BackfillReport, backfill
 from timewell.backfill.staging import Progress
 from timewell.backfill.validate import ValidationReport
 from timewell.backfill.validation import validate_shadow_vs_prod
@@ -304,7 +304,8 @@ class FeatureStore:
         days
             Instead: the last so many days that are complete.
         rebase
-            Compute again only the days whose live partitions changed since they were staged.
+            Compute again only the staged days whose live partitions or rows changed since, and check the shadow again
+            by the checks of its last report; then it can be promoted.
         dry_run
             Say what would be computed and read; write nothing.
 

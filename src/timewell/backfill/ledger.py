@@ -137,13 +137,17 @@ def work_of(ledger: Ledger, state: SourceState, ready: Sequence[Interval]) -> Wo
 def not_staged(
     staged: Sequence[StagedPartition], ledger: Ledger, state: SourceState, missing: Sequence[Interval]
 ) -> list[Interval]:
-    """Return the partitions that an earlier run has not staged from the rows and beside the files of now."""
+    """Return the partitions that an earlier run has not staged from the rows and beside the files of now.
+
+    Where another file came to be live with the very rows that are staged, nothing is to be done: a promote leaves it.
+    """
     state.look(missing)
     wanted, ready = set(missing), set()
     for part in staged:
         partition = Interval(part.file.start_us, part.file.end_us)
         live = ledger.files.get((partition.start_us, partition.end_us))
         beside = (live.id if live else 0) == part.base_file
-        if beside and partition in wanted and state.is_from_here(part.file, partition):
+        equal = live is not None and (live.content_digest, live.rows) == (part.file.content_digest, part.file.rows)
+        if (beside or equal) and partition in wanted and state.is_from_here(part.file, partition):
             ready.add(partition)
     return [partition for partition in missing if partition not in ready]
