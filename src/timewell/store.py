@@ -273,12 +273,16 @@ class FeatureStore:
         start: object,
         end: object,
         progress: Progress | None = None,
+        dry_run: bool = False,
     ) -> list[OfflineReport]:
         """Build offline tables for ``[start, end)``; a date as end means the whole of that day.
 
-        Partitions done before from the same source are skipped; days that are not over yet stay pending.
+        Partitions done before from the same source are skipped; days that are not over yet stay pending. A dry run
+        says which intervals would be computed and what they cost, and writes nothing.
         """
-        return materialize_offline(self.project, feature=feature, start=start, end=end, progress=progress)
+        return materialize_offline(
+            self.project, feature=feature, start=start, end=end, progress=progress, dry_run=dry_run
+        )
 
     def backfill(
         self,

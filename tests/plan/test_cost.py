@@ -7,11 +7,11 @@ from datetime import date
 
 import pytest
 
-import timewell as tw
 from timewell.backfill.validate import DEFAULT_CHECKS
 from timewell.errors import InvalidRange
 from timewell.plan.cost import PROMOTE_CHECKS
-from timewell.types import DAY_US, Interval, parse_instant, parse_range
+from timewell.plan.forecast import UNKNOWN_TIME
+from timewell.types import DAY_US, SECOND_US, Interval, parse_instant, parse_range
 
 
 @pytest.fixture
@@ -95,17 +95,19 @@ def test_a_first_version_has_nothing_to_go_by_and_says_so(new_shop) -> None:
     assert ranged.commands[0] == "timewell materialize offline spending --start 2025-12-22 --end 2025-12-31"
 
 
-def test_the_time_comes_from_earlier_runs_and_is_unknown_without_one(changed) -> None:
-    [work] = changed.plan(bump=True).work
-    assert work.seconds is None, "the clock was frozen: the run took no time"
-    assert "no earlier run" in work.time_basis
-    running = tw.FeatureStore(changed.root)
-    running.materialize_offline("spending", start="2025-12-12", end="2025-12-21")
-    [timed] = running.plan(bump=True, days=90).work
-    assert timed.seconds is not None
-    assert 0 < timed.seconds < 600
-    assert timed.time_basis.startswith("1 earlier run: ")
-    running.close()
+def test_the_time_is_unknown_until_a_first_day_has_been_computed(new_shop) -> None:
+    first = new_shop.plan(days=10)
+    assert first.work[0].seconds is None
+    assert first.work[0].time_basis == UNKNOWN_TIME
+    assert f"time       {UNKNOWN_TIME}\n" in str(first)
+
+
+def test_the_time_comes_from_what_was_computed_last(changed) -> None:
+    took_us = [file.took_us for file, _ in changed.fs.offline_files("spending")]
+    [work] = changed.plan(bump=True, days=90).work
+    assert work.seconds == pytest.approx(90 * sum(took_us) / len(took_us) / SECOND_US)
+    assert 0 < work.seconds < 600
+    assert work.time_basis.startswith("as the last 10 partitions computed 10 at once: ")
 
 
 def test_the_checks_are_the_groups_own_tests_and_those_of_a_validation(changed) -> None:

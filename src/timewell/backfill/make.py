@@ -6,6 +6,7 @@ rebase is the same for the days that moved, and ends with the checks that the sh
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,8 @@ from timewell.backfill.validation import checks_of_last, validate
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, source_catalog
 from timewell.catalog.prepare import check_schema
 from timewell.errors import InvalidRange, NoShadow
+from timewell.plan.forecast import Forecast, forecast
+from timewell.plan.words import forecast_lines
 from timewell.stores.offline import EngineSession
 from timewell.stores.project import Project
 from timewell.stores.shadows import ShadowRecord, StagedPartition, staged_digest
@@ -61,6 +64,10 @@ class BackfillReport:
         Partitions computed now; staged before from the same rows; not complete yet.
     rows, bytes
         Staged now; in a dry run an estimate from the live table, ``None`` where there is none.
+    seconds
+        What computing took; in a dry run an estimate, ``None`` where no day of the group has been computed yet.
+    forecast
+        In a dry run: which intervals, and where the estimates come from.
     validated
         What the checks of the shadow's last report said after a rebase; ``None`` where nothing had to be checked.
     """
@@ -76,17 +83,20 @@ class BackfillReport:
     pending: int
     rows: int | None
     bytes: int | None
+    seconds: float | None = None
     dry_run: bool = False
+    forecast: Forecast | None = None
     validated: bool | None = None
 
     def __str__(self) -> str:
         made = f"{self.group}@{self.version} (live: {self.live_version}), range {self.wanted}"
         start = "the beginning" if self.reads_from_us is None else format_instant(self.reads_from_us)
-        size = "" if self.rows is None else f", {self.rows:,} rows, {self.bytes:,} bytes"
+        size = "" if self.rows is None or self.dry_run else f", {self.rows:,} rows, {self.bytes:,} bytes"
         verb = "to compute" if self.dry_run else "computed"
         counts = f"{self.computed} partitions {verb}, {self.skipped} staged before, {self.pending} not complete yet"
         checked = "" if self.validated is None else f"\nchecked again: {'passed' if self.validated else 'FAILED'}"
-        return f"{made}\n{counts}{size}\nrows are read from {start} on{checked}"
+        cost = "".join(f"\n{line}" for line in forecast_lines(self.forecast)) if self.forecast else ""
+        return f"{made}\n{counts}{size}{cost}\nrows are read from {start} on{checked}"
 
 
 def backfill(project: Project, order: BackfillOrder, progress: Progress | None) -> BackfillReport:
@@ -126,16 +136,20 @@ class _Backfill:
         ready = [partition for partition in every if partition.end_us <= state.watermark_us]
         ledger = Ledger.of(project, group)
         missing = not_staged(staged, ledger, state, ready)
-        rows, size = _estimate(project, group.compiled.name, self._live, len(missing))
+        name, version = group.key
+        cost = forecast(project, name, missing, version=version, live=self._live)
+        rows, size, seconds = cost.rows, cost.bytes, cost.seconds
         if not order.dry_run:
+            began_s = time.perf_counter()
             shadow = shadow or new_shadow(project, group, wanted, by_function=False)
             files = Staging(project=project, state=state, shadow=shadow, live=ledger.files).compute(missing, progress)
             rows, size = sum(file.rows for file in files), sum(file.bytes for file in files)
+            seconds = time.perf_counter() - began_s
         covered = every or partitions(group, wanted)
         return BackfillReport(
             shadow=shadow.id if shadow else "",
-            group=group.compiled.name,
-            version=group.compiled.version,
+            group=name,
+            version=version,
             live_version=self._live,
             wanted=Interval(covered[0].start_us, covered[-1].end_us),
             reads_from_us=_reads_from(group, covered[0]),
@@ -144,7 +158,9 @@ class _Backfill:
             pending=len(every) - len(ready),
             rows=rows,
             bytes=size,
+            seconds=seconds,
             dry_run=order.dry_run,
+            forecast=cost if order.dry_run else None,
         )
 
     def checked_again(self, shadow: ShadowRecord) -> bool | None:
@@ -207,12 +223,3 @@ def _reads_from(group: RegisteredGroup, first: Interval) -> int | None:
     if any(feature.is_latest for feature in group.compiled.features):
         return None
     return first.end_us - max(feature.window_us or 0 for feature in group.compiled.features)
-
-
-def _estimate(project: Project, group: str, live: str, partitions_wanted: int) -> tuple[int | None, int | None]:
-    """Return rows and bytes to expect, by what the live table holds a partition."""
-    files = project.registry.files(group, live)
-    if not files:
-        return None, None
-    share = partitions_wanted / len(files)
-    return round(sum(file.rows for file in files) * share), round(sum(file.bytes for file in files) * share)

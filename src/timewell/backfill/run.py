@@ -8,7 +8,7 @@ running again continues, and running twice does nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from timewell import chance
 from timewell.backfill.gate import failures
@@ -18,6 +18,7 @@ from timewell.backfill.staging import Progress, Staging
 from timewell.catalog.lookup import RegisteredGroup, load_catalog, source_catalog
 from timewell.catalog.prepare import check_schema
 from timewell.errors import PromoteConflict, PromoteRefused, ShadowClosed, StateBusy, Superseded
+from timewell.plan.forecast import Forecast, forecast
 from timewell.stores.offline import EngineSession
 from timewell.stores.project import Project
 from timewell.stores.registry import FileRecord
@@ -40,9 +41,11 @@ class OfflineReport:
         because their end lies after the instant up to which the source is complete; put there by a rollback or a
         person's own function, which only a promote replaces.
     rows, bytes
-        Of the files computed now.
+        Of the files computed now; in a dry run estimates, ``None`` where nothing is known.
     failures
         Tests of the group that the new partitions fail: they were not promoted then.
+    forecast
+        In a dry run, where ``computed`` is what is to be computed: which intervals, and what they cost.
     """
 
     group: str
@@ -52,16 +55,25 @@ class OfflineReport:
     skipped: int
     pending: int
     held: int = 0
-    rows: int
-    bytes: int
+    rows: int | None
+    bytes: int | None
     snapshot: int
     failures: tuple[str, ...] = ()
+    forecast: Forecast | None = None
 
 
 def materialize_offline(
-    project: Project, *, feature: str | Iterable[str] | None, start: object, end: object, progress: Progress | None
+    project: Project,
+    *,
+    feature: str | Iterable[str] | None,
+    start: object,
+    end: object,
+    progress: Progress | None,
+    dry_run: bool = False,
 ) -> list[OfflineReport]:
     """Build the tables of some groups (all, when ``feature`` is ``None``) for a range of time.
+
+    A dry run looks at what is missing and what that costs, and writes nothing.
 
     Raises
     ------
@@ -72,7 +84,8 @@ def materialize_offline(
     catalog = load_catalog(project)
     sources = source_catalog(project, catalog)
     with project.engine.session(sources, project.engine_settings) as session:
-        reports = [_Run(project, session, group, wanted, progress).report() for group, _ in catalog.select(feature)]
+        runs = [_Run(project, session, group, wanted, progress) for group, _ in catalog.select(feature)]
+        reports = [run.foreseen() if dry_run else run.report() for run in runs]
     refused = [report for report in reports if report.failures]
     if refused:
         named = ", ".join(f"{report.group}@{report.version}" for report in refused)
@@ -114,6 +127,26 @@ class _Run:
             return self._reported(len(every) - len(ready), len(ready) - len(work.held), len(work.held), files, failed)
         raise StateBusy(what=f"the table of {self._group.compiled.ref}", waited_s=0)
 
+    def foreseen(self) -> OfflineReport:
+        """Say what a run would compute; writes nothing."""
+        check_schema(self._group, self._session)
+        project, (name, version) = self._project, self._group.key
+        state = SourceState.of(project, self._session, self._group)
+        every = partitions(self._group, self._wanted)
+        ready = [partition for partition in every if partition.end_us <= state.watermark_us]
+        ledger = Ledger.of(project, self._group)
+        work = work_of(ledger, state, ready)
+        shadow = self._left_behind() if work.missing else None
+        staged = project.registry.shadows.staged(shadow.id) if shadow else []
+        left = not_staged(staged, ledger, state, work.missing)
+        cost = forecast(project, name, left, version=version, live=version)
+        counts = (len(every) - len(ready), len(ready) - len(work.held), len(work.held))
+        report = self._reported(*counts, files=(), failed=())
+        skipped = report.skipped - cost.partitions
+        return replace(
+            report, computed=cost.partitions, skipped=skipped, rows=cost.rows, bytes=cost.bytes, forecast=cost
+        )
+
     def _do(self, ledger: Ledger, state: SourceState, work: Work) -> tuple[list[FileRecord], tuple[str, ...]]:
         project = self._project
         computed: list[FileRecord] = []
@@ -131,12 +164,11 @@ class _Run:
         return computed, failed
 
     def _shadow(self) -> ShadowRecord:
-        """Return the shadow that an earlier run left behind, or a new one; what was taken back stays so."""
-        shadows, (group, version) = self._project.registry.shadows, self._group.key
-        promoted = {line.shadow for line in shadows.promotions(group)}
-        for shadow in shadows.find(group, status="open"):
-            if shadow.kind == "run" and shadow.version == version and shadow.id not in promoted:
-                return shadow
+        """Return the shadow that an earlier run left behind, or a new one."""
+        found = self._left_behind()
+        if found is not None:
+            return found
+        group, version = self._group.key
         record = ShadowRecord(
             id=chance.new_id(),
             group=group,
@@ -145,7 +177,17 @@ class _Run:
             start_us=self._wanted.start_us,
             end_us=self._wanted.end_us,
         )
-        return shadows.open(record, actor=self._project.actor, at_us=self._project.clock.now_us())
+        return self._project.registry.shadows.open(
+            record, actor=self._project.actor, at_us=self._project.clock.now_us()
+        )
+
+    def _left_behind(self) -> ShadowRecord | None:
+        """Return the shadow of an earlier run that did not end; what was taken back stays so."""
+        shadows, (group, version) = self._project.registry.shadows, self._group.key
+        promoted = {line.shadow for line in shadows.promotions(group)}
+        open_ones = shadows.find(group, status="open")
+        mine = [one for one in open_ones if (one.kind, one.version) == ("run", version) and one.id not in promoted]
+        return mine[0] if mine else None
 
     def _promote(self, shadow: ShadowRecord) -> tuple[str, ...]:
         """Make the shadow live if it passes the group's tests; returns those that it fails."""

@@ -12,6 +12,7 @@ from timewell.errors import UsageError
 from timewell.types import format_instant, parse_range
 
 if TYPE_CHECKING:
+    from timewell.backfill.run import OfflineReport
     from timewell.build.leakage_report import LeakageReport
     from timewell.build.trainingset import TrainingFile
     from timewell.materialize.online import OnlineReport
@@ -37,6 +38,9 @@ def materialize_offline(
     end: Annotated[
         str, typer.Option("--end", metavar="INSTANT", help="End of the range; a date includes that whole day.")
     ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be computed and what it costs; write nothing.")
+    ] = False,
 ) -> Answer:
     """Build offline tables for a range of time; what is done already is skipped.
 
@@ -45,38 +49,52 @@ def materialize_offline(
     store = session.store
     wanted = parse_range(start, end, assume_timezone=store.project.config.assume_timezone)
     with session.progress() as progress:
-        reports = store.materialize_offline(names_in(names) or None, start=start, end=end, progress=progress)
+        reports = store.materialize_offline(
+            names_in(names) or None, start=start, end=end, progress=progress, dry_run=dry_run
+        )
 
     def show(screen: Screen) -> None:
         screen.line(f"range {wanted}")
         if not reports:
             screen.line("nothing is registered")
             return
-        rows = [
-            (f"{item.group}@{item.version}", item.computed, item.skipped, item.pending, item.rows, item.bytes)
-            for item in reports
-        ]
-        screen.table(("group", "computed", "skipped", "pending", "rows", "bytes"), rows)
+        from timewell.plan.words import forecast_lines
+
+        verb_ = "to compute" if dry_run else "computed"
+        screen.table(("group", verb_, "skipped", "pending", "rows", "bytes"), [_counts(item) for item in reports])
+        for item in reports if dry_run else ():
+            screen.line(f"{item.group}@{item.version}")
+            for line in forecast_lines(item.forecast) if item.forecast else ():
+                screen.line(f"  {line}")
         if any(item.pending for item in reports):
             screen.line("pending: the end of these partitions lies after what the source holds; run again later")
 
     document = {
         "range": {"start": format_instant(wanted.start_us), "end": format_instant(wanted.end_us)},
-        "groups": [
-            {
-                "group": item.group,
-                "version": item.version,
-                "computed": item.computed,
-                "skipped": item.skipped,
-                "pending": item.pending,
-                "rows": item.rows,
-                "bytes": item.bytes,
-                "snapshot": item.snapshot,
-            }
-            for item in reports
-        ],
+        "groups": [_offline(item) for item in reports],
+        "dry_run": dry_run,
     }
     return Answer(document=document, show=show)
+
+
+def _offline(report: "OfflineReport") -> dict[str, object]:
+    return {
+        "group": report.group,
+        "version": report.version,
+        "computed": report.computed,
+        "skipped": report.skipped,
+        "pending": report.pending,
+        "rows": report.rows,
+        "bytes": report.bytes,
+        "snapshot": report.snapshot,
+        **({"forecast": report.forecast.to_dict()} if report.forecast else {}),
+    }
+
+
+def _counts(report: "OfflineReport") -> tuple[object, ...]:
+    cells = (report.rows, report.bytes)
+    known = ["unknown" if cell is None else cell for cell in cells]
+    return (f"{report.group}@{report.version}", report.computed, report.skipped, report.pending, *known)
 
 
 @verb

@@ -29,10 +29,10 @@ def backfill(
         int | None, typer.Option("--days", metavar="N", help="Instead of a range: the last N complete days.")
     ] = None,
     rebase: Annotated[
-        bool, typer.Option("--rebase", help="Compute again only the days whose live partitions changed since.")
+        bool, typer.Option("--rebase", help="Compute again only the days that changed since, and check again.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be computed and read; write nothing.")
+        bool, typer.Option("--dry-run", help="Say what would be computed and what it costs; write nothing.")
     ] = False,
 ) -> Answer:
     """Compute a past beside the live one; nobody sees it until it is promoted.
@@ -47,7 +47,8 @@ def backfill(
     def show(screen: Screen) -> None:
         screen.line(str(report))
         if not dry_run:
-            screen.line(f"next: timewell validate {name}, then timewell promote {name}")
+            checked = "" if report.validated else f"timewell validate {name}, then "
+            screen.line(f"next: {checked}timewell promote {name}")
 
     document = {
         "shadow": report.shadow,
@@ -61,7 +62,10 @@ def backfill(
         "pending": report.pending,
         "rows": report.rows,
         "bytes": report.bytes,
+        "seconds": report.seconds,
         "dry_run": report.dry_run,
+        "validated": report.validated,
+        **({"forecast": report.forecast.to_dict()} if report.forecast else {}),
     }
     return Answer(document=document, show=show)
 

@@ -1,22 +1,17 @@
-"""What a new version of a group has to compute: which days, how much is read, and about how much it costs.
-
-Rule: an estimate comes from what is there (the live version's files, earlier runs) and says so; without anything to
-go by, nothing is guessed.
-"""
+"""What a new version of a group has to compute: which days, how much is read, and about how much it costs."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from timewell.catalog.lookup import RegisteredGroup
 from timewell.define.tests import ExampleTest
 from timewell.errors import InvalidRange
+from timewell.plan.forecast import forecast, merged
 from timewell.plan.parts import Work
 from timewell.stores.project import Project
-from timewell.stores.registry import FileRecord
-from timewell.types import DAY_US, SECOND_US, Interval, format_duration, format_instant, parse_range
+from timewell.types import DAY_US, Interval, format_duration, format_instant, parse_range
 
 PROMOTE_CHECKS = ("count", "null_rate", "p50", "p95", "distribution", "entity_diff")
 
@@ -70,25 +65,26 @@ def work_of(project: Project, group: RegisteredGroup, live: RegisteredGroup | No
     complete = [part for part in every if part.end_us <= complete_us]
     there = _there(project, group)
     left = [part for part in complete if part not in there]
-    rows, size, basis = _size(files, live, len(left))
-    seconds, time_basis = _time(project, compiled.name, len(left))
+    cost = forecast(
+        project, compiled.name, left, version=compiled.version, live=live.compiled.version if live else None
+    )
     lookback_us = compiled.lookback_us
     return Work(
         group=compiled.name,
         version=compiled.version,
         live=live.compiled.version if live else "",
-        intervals=_merged(every),
+        intervals=merged(every),
         step_us=step,
         partitions=len(complete),
         pending=len(every) - len(complete),
         ready=len(complete) - len(left),
         lookback_us=lookback_us,
         reads_from_us=_reads_from(group, left),
-        rows=rows,
-        bytes=size,
-        seconds=seconds,
-        basis=basis,
-        time_basis=time_basis,
+        rows=cost.rows,
+        bytes=cost.bytes,
+        seconds=cost.seconds,
+        basis=cost.basis,
+        time_basis=cost.time_basis,
         online_rows=_online_rows(project, group, live),
         checks=_checks(group, first=not files),
         commands=_commands(group, live, every, complete),
@@ -98,10 +94,6 @@ def work_of(project: Project, group: RegisteredGroup, live: RegisteredGroup | No
 def _partitions(wanted: Interval, step: int) -> list[Interval]:
     first = wanted.start_us // step * step
     return [Interval(start, start + step) for start in range(first, wanted.end_us, step)]
-
-
-def _merged(every: Sequence[Interval]) -> tuple[Interval, ...]:
-    return (Interval(every[0].start_us, every[-1].end_us),) if every else ()
 
 
 def _there(project: Project, group: RegisteredGroup) -> set[Interval]:
@@ -121,32 +113,6 @@ def _reads_from(group: RegisteredGroup, left: Sequence[Interval]) -> int | None:
     if not left or any(feature.is_latest for feature in group.compiled.features):
         return None
     return left[0].end_us - group.compiled.lookback_us
-
-
-def _size(
-    files: Sequence[FileRecord], live: RegisteredGroup | None, partitions: int
-) -> tuple[int | None, int | None, str]:
-    if not files or live is None:
-        return None, None, "nothing like it was built before"
-    rows, size = sum(file.rows for file in files), sum(file.bytes for file in files)
-    basis = f"as in {live.compiled.ref}: {rows / len(files):,.1f} rows a partition, over {len(files):,}"
-    return round(rows / len(files) * partitions), round(size / len(files) * partitions), basis
-
-
-def _time(project: Project, group: str, partitions: int) -> tuple[float | None, str]:
-    """Return the seconds that so many partitions took in the group's earlier runs, by their median."""
-    shadows = project.registry.shadows
-    opened = {shadow.id: shadow.created_us for shadow in shadows.find(group) if shadow.kind == "run"}
-    took = [
-        (line.at_us - opened[line.shadow]) / line.partitions / SECOND_US
-        for line in shadows.promotions(group)
-        if line.kind == "promote" and line.partitions and line.shadow in opened and line.at_us > opened[line.shadow]
-    ]
-    if not took:
-        return None, "no earlier run of this group says how long a partition takes"
-    each = statistics.median(took)
-    runs = "1 earlier run" if len(took) == 1 else f"{len(took)} earlier runs"
-    return each * partitions, f"{runs}: {each:.3g} s a partition"
 
 
 def _online_rows(project: Project, group: RegisteredGroup, live: RegisteredGroup | None) -> int | None:

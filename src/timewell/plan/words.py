@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from timewell.plan.cost import days_read
+from timewell.plan.forecast import Forecast
 from timewell.plan.parts import Change, Content, FieldChange, Work
 from timewell.types import format_duration
 
@@ -71,8 +72,7 @@ def work_lines(work: Work) -> list[tuple[str, str]]:
     if work.intervals:
         lines.append(("reads", days_read(work) or "nothing: all of it is there"))
     lines.append(("writes", _writes(work)))
-    seconds = "unknown" if work.seconds is None else f"about {_span(work.seconds)}"
-    lines.append(("time", f"{seconds} ({work.time_basis})"))
+    lines.append(("time", time_text(work.seconds, work.time_basis)))
     if work.online_rows is not None:
         lines.append(
             ("online", f"a build beside the live one before the promote, about {counted(work.online_rows, 'row')}")
@@ -92,9 +92,36 @@ def _computes(work: Work) -> str:
 
 
 def _writes(work: Work) -> str:
-    if work.rows is None or work.bytes is None:
-        return f"unknown ({work.basis})"
-    return f"about {counted(work.rows, 'row')}, {_size(work.bytes)} ({work.basis})"
+    return size_text(work.rows, work.bytes, work.basis)
+
+
+def size_text(rows: int | None, size: int | None, basis: str) -> str:
+    """Say how much is written, and where that is known from."""
+    if rows is None or size is None:
+        return f"unknown ({basis})"
+    return f"about {counted(rows, 'row')}, {_size(size)} ({basis})"
+
+
+def time_text(seconds: float | None, basis: str) -> str:
+    """Say how long something takes, and where that is known from; where it is not known, only why.
+
+    Examples
+    --------
+    >>> print(time_text(184 * 0.0138, "as the last 184 partitions computed 184 at once: 0.0138 s each"))
+    about 2.5 s (as the last 184 partitions computed 184 at once: 0.0138 s each)
+    """
+    return basis if seconds is None else f"about {_span(seconds)} ({basis})"
+
+
+def forecast_lines(cost: Forecast) -> list[str]:
+    """Say what a dry run found: which intervals, how much is written, how long it takes."""
+    if not cost.partitions:
+        return ["nothing is to be computed"]
+    return [
+        f"intervals: {', '.join(str(interval) for interval in cost.intervals)}",
+        f"writes: {size_text(cost.rows, cost.bytes, cost.basis)}",
+        f"time: {time_text(cost.seconds, cost.time_basis)}",
+    ]
 
 
 def _size(size: int) -> str:

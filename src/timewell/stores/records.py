@@ -80,6 +80,9 @@ class FileRecord:
         Hex digest of the rows themselves, independent of the Parquet writer.
     content_hash, source_fingerprint, rows_digest, watermark_us
         What it was computed from, as its line in the ledger said: a file that is restored brings its line back.
+    took_us, together
+        How long it took to compute and write, its share of the partitions that were computed together, and how many
+        those were; 0 where nobody measured.
     """
 
     group: str
@@ -96,6 +99,8 @@ class FileRecord:
     source_fingerprint: str = ""
     rows_digest: str = ""
     watermark_us: int = 0
+    took_us: int = 0
+    together: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

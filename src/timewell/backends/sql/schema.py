@@ -111,6 +111,8 @@ data_file = Table(
     _text("source_fingerprint", default=""),
     _text("rows_digest", default=""),
     _number("watermark_us", default="0"),
+    _number("took_us", default="0"),
+    _number("together", default="0"),
     Index("ix_data_file_version", "group_name", "version"),
     sqlite_autoincrement=True,  # an id is never used again, even after its line is collected
 )

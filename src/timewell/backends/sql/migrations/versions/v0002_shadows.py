@@ -38,7 +38,8 @@ def upgrade() -> None:
     """Add columns and tables, and tell the live files what their lines in the ledger know; the rest stays as it is."""
     for name in ("content_hash", "source_fingerprint", "rows_digest"):
         op.add_column("data_file", sa.Column(name, sa.Text(), nullable=False, server_default=""))
-    op.add_column("data_file", sa.Column("watermark_us", sa.BigInteger(), nullable=False, server_default="0"))
+    for name in ("watermark_us", "took_us", "together"):
+        op.add_column("data_file", sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("interval", sa.Column("rows_digest", sa.Text(), nullable=False, server_default=""))
     op.add_column("snapshot", sa.Column("collected", sa.BigInteger(), nullable=False, server_default="0"))
     op.execute(_TELL)
