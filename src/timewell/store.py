@@ -35,6 +35,7 @@ from timewell.run.doctor import Finding, doctor
 from timewell.run.export import ExportReport, Form, export
 from timewell.run.forget import ForgetReport, forget
 from timewell.run.register import RegisterReport, register, run_tests
+from timewell.run.retire import VersionReport, deprecate, retire
 from timewell.run.review import apply_definitions, plan_folder
 from timewell.run.upkeep import backup, last_update_epoch, offline_files, reset, restore, upgrade
 from timewell.serve.reader import Reader
@@ -376,6 +377,21 @@ class FeatureStore:
     def history(self, feature: str | None = None) -> list[Promotion]:
         """Return what was promoted and taken back, newest first."""
         return history(self.project, feature)
+
+    def deprecate(self, reference: str, *, reason: str | None) -> VersionReport:
+        """Mark a version (``name@v1``) as not to be used any more, with why; ``None`` takes the mark away."""
+        done = deprecate(self.project, reference, reason)
+        self._reader.forget_epoch()
+        return done
+
+    def retire(self, reference: str, *, reason: str = "", yes: bool = False, undo: bool = False) -> VersionReport:
+        """Take a version that nothing uses out of use; ``undo`` brings it back as far as its files are there.
+
+        Raises ``StillUsed``, and ``ConfirmationNeeded`` without ``yes``: its files are then left to the collection.
+        """
+        done = retire(self.project, reference, reason=reason, yes=yes, undo=undo)
+        self._reader.forget_epoch()
+        return done
 
     def collect_garbage(self, *, wait: str | None = None, dry_run: bool = False) -> CollectReport:
         """Mark files and builds that nothing refers to, and delete those that were marked long enough ago (``wait``)."""

@@ -156,3 +156,19 @@ def test_a_name_that_is_none_is_refused_in_words(shop: tw.FeatureStore) -> None:
         retire(shop.project, "amount_7d@v9")
     with pytest.raises(UsageError, match="v1, v2"):
         retire(shop.project, "amount_7d")
+
+
+def test_the_store_has_both_verbs(shop: tw.FeatureStore) -> None:
+    ask = [{"user_id": 7}]
+    assert shop.get_online_features(["amount_7d@v1"], ask).to_dicts()
+    assert shop.deprecate("amount_7d@v1", reason="use v2").action == "deprecated"
+    assert shop.deprecate("amount_7d@v1", reason=None).action == "restored"
+    with pytest.raises(StillUsed):
+        shop.retire("amount_7d@v2", yes=True)
+    with pytest.raises(ConfirmationNeeded):
+        shop.retire("amount_7d@v1")
+    assert shop.retire("amount_7d@v1", reason="counted gifts", yes=True).action == "retired"
+    with pytest.raises(VersionRetired):
+        shop.get_online_features(["amount_7d@v1"], ask)
+    assert shop.retire("amount_7d@v1", undo=True).action == "restored"
+    assert shop.get_online_features(["amount_7d@v1"], ask).to_dicts()
