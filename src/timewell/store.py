@@ -451,7 +451,7 @@ class FeatureStore:
         return export(self.project, feature, form, Path(to))
 
     def forget(self, entity: str, key: Mapping[str, object]) -> ForgetReport:
-        """Erase one key from online builds, offline tables and kept frames; audited by a digest of the key."""
+        """Erase one key from online builds, offline tables (earlier files too) and frames; audited by a digest of it."""
         report = forget(self.project, entity, key)
         self._reader.forget_epoch()
         return report

@@ -46,7 +46,7 @@ def forget(
     keys: Annotated[list[str], typer.Argument(metavar="KEY...", help="Its keys: user_id=7, a=1,b=2 or a JSON object.")],
     yes: Yes = False,
 ) -> Answer:
-    """Erase entity keys from online builds, offline tables and kept frames.
+    """Erase entity keys from online builds, offline tables with all their earlier files, and kept frames.
 
     Example: timewell forget user_id user_id=7 --yes
     """
@@ -60,13 +60,18 @@ def forget(
     reports = [session.store.forget(entity, key) for key in parsed]
 
     def show(screen: Screen) -> None:
-        columns = ("key digest", "online rows", "offline rows", "frame rows")
-        rows = [(item.key_digest, item.online_rows, item.offline_rows, item.frame_rows) for item in reports]
-        screen.table(columns, rows)
+        columns = ("key digest", "online rows", "offline rows", "earlier files", "snapshots", "frame rows")
+        screen.table(columns, [_erased(item) for item in reports])
         for line in _left_to_do(reports):
             screen.line(line)
 
     return Answer(document={"entity": entity, "forgotten": reports}, show=show)
+
+
+def _erased(report: "ForgetReport") -> tuple[str, int, int, int, int, int]:
+    earlier = report.earlier_files + report.unnamed_files
+    online, offline, frames = report.online_rows, report.offline_rows, report.frame_rows
+    return report.key_digest, online, offline, earlier, report.snapshots, frames
 
 
 def _groups_of(store: "FeatureStore", entity: str) -> "list[RegisteredGroup]":
@@ -83,9 +88,12 @@ def _places(store: "FeatureStore", groups: "list[RegisteredGroup]") -> list[str]
     built = {(build.group, build.version) for build in registry.builds()}
     places = [f"the online build of {group.compiled.ref}" for group in groups if group.key in built]
     for group in groups:
-        partitions = len(registry.files(*group.key))
-        if partitions:
-            places.append(f"the offline table of {group.compiled.ref} ({partitions:,} partitions)")
+        live = registry.files(*group.key)
+        earlier = {file.path for file in registry.erasure.files(*group.key)} - {file.path for file in live} - {""}
+        if live:
+            places.append(f"the offline table of {group.compiled.ref} ({len(live):,} partitions)")
+        if earlier:
+            places.append(f"earlier snapshots and shadows of {group.compiled.ref} ({len(earlier):,} files)")
     frames = {group.compiled.source.name for group in groups if group.compiled.source.frame_digest}
     return places + [f"the kept frame of source {name}" for name in sorted(frames)]
 
@@ -94,7 +102,11 @@ def _left_to_do(reports: "list[ForgetReport]") -> list[str]:
     """Say what a person still has to do."""
     sources = sorted({name for report in reports for name in report.sources})
     manifests = sorted({name for report in reports for name in report.manifests})
+    shadows = sorted({name for report in reports for name in report.shadows})
     lines = []
+    if shadows:
+        named = ", ".join(shadows)
+        lines.append(f"left to do: validate the open shadow of {named} again, whose files are other ones now")
     if sources:
         names = ", ".join(sources)
         lines.append(f"left to do: delete the key in {names}, or the next run computes it again")

@@ -1,8 +1,9 @@
 """Erase one key everywhere that Timewell keeps it, and say where else it was.
 
-Online builds lose it at once; offline partitions are written again without it and swapped in as a new snapshot, and
-the files of earlier snapshots that hold it are deleted; a frame that was kept for its source loses its rows, one that
-nothing reads any more is deleted. The audit log holds a digest of the key, never the key.
+Online builds lose it at once; every file of an offline table, live or not, is written again without it (``erase.py``);
+reports of validations no longer name it (``redact.py``); a frame that was kept for its source loses its rows, one that
+nothing reads any more is deleted. The audit log holds a digest of the key, never the key. Killed half way and done again,
+it completes: each step looks for what is left.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -19,13 +19,16 @@ from timewell.build.keep import key_digest, manifests_with
 from timewell.catalog.layout import entity_key_encoder
 from timewell.catalog.lookup import Catalog, RegisteredGroup, frame_file, load_catalog, source_catalog
 from timewell.catalog.prepare import plain_record
-from timewell.define.source import Source
-from timewell.errors import MissingKey, UnknownEntity, UsageError
-from timewell.stores.arrow import to_arrow_type
+from timewell.clock import SystemClock
+from timewell.errors import MissingKey, StateBusy, UnknownEntity, UsageError
+from timewell.run.erase import erase_offline, erase_unnamed, key_rows
+from timewell.run.redact import redact_reports
 from timewell.stores.frames import keep_frame
 from timewell.stores.project import Project
-from timewell.stores.registry import FileRecord
-from timewell.types import Interval
+from timewell.stores.registry import Lease
+from timewell.types import HOUR_US
+
+_LEASE_US = HOUR_US
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,18 @@ class ForgetReport:
     ----------
     key_digest
         What the audit log holds instead of the key (hex).
+    offline_rows, partitions
+        Of live tables.
+    earlier_files
+        Files written again that were not live: of earlier snapshots, shadows, promotions taken back, garbage.
+    snapshots
+        Earlier snapshots that held the key; they can still be read and rolled back to, without it.
+    unnamed_files
+        Files that killed runs left beside the tables, deleted because they held the key or cannot be read.
+    reports
+        Validations whose reports named the key.
+    shadows
+        Versions whose open shadow held the key: it is to be validated again before it can be promoted.
     manifests
         Training sets whose spine held the key; their files lie outside Timewell.
     sources
@@ -47,18 +62,45 @@ class ForgetReport:
     online_rows: int
     offline_rows: int
     partitions: int
+    earlier_files: int
+    snapshots: int
+    unnamed_files: int
+    reports: int
     frame_rows: int
+    shadows: tuple[str, ...]
     manifests: tuple[str, ...]
     sources: tuple[str, ...]
 
 
 def forget(project: Project, entity: str, key: Mapping[str, object]) -> ForgetReport:
-    """Erase an entity's rows from online builds, offline tables and kept frames.
+    """Erase an entity's rows from online builds, offline tables with all their earlier files, and kept frames.
 
     Raises
     ------
     UnknownEntity, MissingKey, InvalidKey
+        Nothing is changed then.
+    StateCorrupt, StateBusy
+        A file cannot be read; somebody else is forgetting, or reading the registry without end. Forget again then.
     """
+    lease = _lease(project)
+    try:
+        return _forget(project, entity, key)
+    finally:
+        project.registry.release_lease(lease)
+
+
+def _lease(project: Project) -> Lease:
+    """Claim forgetting: two at once would each write a kept frame again with the key that the other one took out."""
+    now_us = SystemClock().now_us()  # about processes, not about data
+    lease = project.registry.acquire_lease(
+        "forget", project.new_holder(), now_us=now_us, ttl_us=_LEASE_US, is_gone=project.is_gone
+    )
+    if lease is None:
+        raise StateBusy(what="forgetting", waited_s=0)
+    return lease
+
+
+def _forget(project: Project, entity: str, key: Mapping[str, object]) -> ForgetReport:
     catalog = load_catalog(project)
     groups = [group for group in catalog.groups.values() if group.compiled.entity.name == entity]
     if not groups:
@@ -72,7 +114,10 @@ def forget(project: Project, entity: str, key: Mapping[str, object]) -> ForgetRe
         )
     digest = key_digest(project, entity, encoded)
     online = sum(_erase_online(project, group, encoded) for group in groups)
-    offline = [_erase_offline(project, group, values) for group in groups]
+    offline = [erase_offline(project, group, values) for group in groups]
+    unnamed = erase_unnamed(project, groups, values)
+    names = list(dict.fromkeys(group.compiled.name for group in groups))
+    reports = redact_reports(project, names, dict(zip(groups[0].compiled.entity.key_names, values, strict=True)))
     sources = {group.compiled.source.name: group for group in groups}
     frames = sum(_erase_frame(project, catalog, group, values) for group in sources.values())
     _erase_earlier_frames(project, groups, values)
@@ -80,14 +125,20 @@ def forget(project: Project, entity: str, key: Mapping[str, object]) -> ForgetRe
         entity=entity,
         key_digest=digest.hex(),
         online_rows=online,
-        offline_rows=sum(rows for rows, _ in offline),
-        partitions=sum(count for _, count in offline),
+        offline_rows=sum(part.rows for part in offline),
+        partitions=sum(part.partitions for part in offline),
+        earlier_files=sum(part.earlier_files for part in offline),
+        snapshots=sum(part.snapshots for part in offline),
+        unnamed_files=unnamed,
+        reports=reports,
         frame_rows=frames,
+        shadows=_to_validate(project, [shadow for part in offline for shadow in part.shadows]),
         manifests=tuple(record.id for record in manifests_with(project, entity, digest)),
         sources=tuple(sorted(name for name, group in sources.items() if not group.compiled.source.frame_digest)),
     )
     detail = {"key_digest": report.key_digest, "online_rows": online, "offline_rows": report.offline_rows}
     project.registry.note("forget", entity, detail, actor=project.actor, at_us=project.clock.now_us())
+    project.registry.erasure.wipe()
     return report
 
 
@@ -108,40 +159,10 @@ def _erase_online(project: Project, group: RegisteredGroup, encoded: bytes) -> i
     return sum(project.online.erase(build, [encoded]) for build in builds)
 
 
-def _erase_offline(project: Project, group: RegisteredGroup, values: list[object]) -> tuple[int, int]:
-    """Write the partitions that hold the key again without it; returns rows erased and partitions written."""
-    written, erased = [], 0
-    for file in project.registry.files(*group.key):
-        if not file.path:
-            continue
-        rows = project.tables.read([file])
-        kept = rows.filter(pc.invert(_is_key(rows, group, values)))
-        if kept.num_rows < rows.num_rows:
-            erased += rows.num_rows - kept.num_rows
-            written.append(_written(project, file, kept))
-    if written:
-        now_us = project.clock.now_us()
-        project.registry.commit_partitions(written, [], actor=project.actor, at_us=now_us, action="forget")
-    # Files of earlier snapshots and of killed runs hold the key as well; no later snapshot may bring it back.
-    live = project.registry.files(*group.key)
-    project.tables.remove_replaced(*group.key, live, lambda rows: bool(pc.any(_is_key(rows, group, values)).as_py()))
-    return erased, len(written)
-
-
-def _written(project: Project, file: FileRecord, kept: pa.Table) -> FileRecord:
-    return project.tables.write(file.group, file.version, Interval(file.start_us, file.end_us), kept)
-
-
-def _is_key(
-    rows: pa.Table, group: RegisteredGroup, values: list[object], source: Source | None = None
-) -> pa.ChunkedArray:
-    """Return the mask of rows with the key; columns carry key names, or the source's own names if one is given."""
-    mask = pa.chunked_array([pa.repeat(pa.scalar(True), rows.num_rows)])
-    names = group.compiled.entity.key_names
-    for name, dtype, value in zip(names, group.key_types, values, strict=True):
-        column = rows[source.column_of(name) if source else name].cast(to_arrow_type(dtype))
-        mask = pc.and_(mask, pc.fill_null(pc.equal(column, pa.scalar(value, to_arrow_type(dtype))), False))
-    return mask
+def _to_validate(project: Project, shadows: Sequence[str]) -> tuple[str, ...]:
+    """Return the versions of some open shadows that a person promotes; a run tests its own anew."""
+    found = [shadow for shadow in project.registry.shadows.find(status="open") if shadow.kind == "backfill"]
+    return tuple(sorted({f"{shadow.group}@{shadow.version}" for shadow in found if shadow.id in shadows}))
 
 
 def _erase_frame(project: Project, catalog: Catalog, group: RegisteredGroup, values: list[object]) -> int:
@@ -150,7 +171,7 @@ def _erase_frame(project: Project, catalog: Catalog, group: RegisteredGroup, val
     if source is None or file is None or not file.is_file():
         return 0
     rows = pq.read_table(file)
-    kept = rows.filter(pc.invert(_is_key(rows, group, values, source)))
+    kept = rows.filter(pc.invert(key_rows(rows, group, values, source)))
     erased: int = rows.num_rows - kept.num_rows
     if erased:
         digest = keep_frame(kept, file.parent)
@@ -169,10 +190,10 @@ def _erase_earlier_frames(project: Project, groups: Sequence[RegisteredGroup], v
         file = frame_file(project, source)
         if source in read.earlier and file is not None and file.is_file():
             rows = pq.read_table(file)
-            kept = rows.filter(pc.invert(_is_key(rows, group, values, source)))
+            kept = rows.filter(pc.invert(key_rows(rows, group, values, source)))
             if kept.num_rows < rows.num_rows:
                 with durable.replacing(file) as temporary:
                     pq.write_table(kept, temporary)
-    for path in (project.state / "frames").glob("*.parquet"):
-        if path not in read.frames.values():
+    for path in (project.state / "frames").glob("*"):  # what was never finished included
+        if path.is_file() and path not in read.frames.values():
             path.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from timewell.stores.erasure import Erasure
 from timewell.stores.garbage import Garbage
 from timewell.stores.records import (
     AuditRow,
@@ -56,6 +57,11 @@ class Registry(Protocol):
     @property
     def garbage(self) -> Garbage:
         """What nothing refers to any more."""
+        ...
+
+    @property
+    def erasure(self) -> Erasure:
+        """Every trace of a table's files, for who has to erase something from all of them."""
         ...
 
     def put(self, records: Sequence[DefinitionRecord], *, actor: str, at_us: int) -> list[PutOutcome]:

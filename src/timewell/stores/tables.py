@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,8 +19,8 @@ class OfflineTables(Protocol):
         """Write a partition as a new file, durably; equal rows give equal bytes."""
         ...
 
-    def read(self, files: Sequence[FileRecord]) -> pa.Table:
-        """Return the rows of some files; raises ``StateCorrupt`` naming a file that is damaged."""
+    def read(self, files: Sequence[FileRecord], columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the rows of some files, or some columns of them; raises ``StateCorrupt`` naming a file that is damaged."""
         ...
 
     def location(self, file: FileRecord) -> Path:
@@ -37,12 +37,6 @@ class OfflineTables(Protocol):
 
     def mend(self, file: FileRecord, equal: FileRecord) -> None:
         """Put an equal file, just written, in the place of a damaged one, or drop it where the old one is sound."""
-        ...
-
-    def remove_replaced(
-        self, group: str, version: str, live: Sequence[FileRecord], holds: Callable[[pa.Table], bool]
-    ) -> int:
-        """Delete the files that are not live any more, or never were, whose rows ``holds`` says so; returns how many."""
         ...
 
     def orphans(self, known: set[str], *, older_than_us: int) -> list[Path]:

@@ -23,6 +23,7 @@ from timewell.errors import (
     VersionConflict,
 )
 from timewell.stores.registry import DefinitionKind, FileRecord, Lease, ManifestRecord, RegistryBackend
+from timewell.testing.erasure_laws import ErasureLaws
 from timewell.testing.garbage_laws import GarbageLaws
 from timewell.testing.registry_opened import Opened
 from timewell.testing.registry_records import (
@@ -387,7 +388,15 @@ class AuditLaws(Opened):
 
 
 class RegistryLaws(
-    DefinitionLaws, PartitionLaws, PointerLaws, AuditLaws, StagingLaws, PromoteLaws, RollbackLaws, GarbageLaws
+    DefinitionLaws,
+    PartitionLaws,
+    PointerLaws,
+    AuditLaws,
+    StagingLaws,
+    PromoteLaws,
+    RollbackLaws,
+    GarbageLaws,
+    ErasureLaws,
 ):
     """All laws of a registry.
 

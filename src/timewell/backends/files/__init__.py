@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -42,13 +42,14 @@ class ParquetTables:
             content_digest=checksum,  # equal rows in equal order give equal bytes under one version of the writer
         )
 
-    def read(self, files: Sequence[FileRecord]) -> pa.Table:
+    def read(self, files: Sequence[FileRecord], columns: Sequence[str] | None = None) -> pa.Table:
         """Return the rows of some files, in their order."""
+        names = None if columns is None else list(columns)
         tables = []
         for file in files:
             if file.path:
                 try:
-                    tables.append(pq.read_table(self.location(file)))
+                    tables.append(pq.read_table(self.location(file), columns=names, partitioning=None))
                 except (OSError, pa.ArrowException) as problem:
                     raise StateCorrupt(file=str(self.location(file)), problem=str(problem)) from None
         return pa.concat_tables(tables) if tables else pa.table({})
@@ -78,17 +79,6 @@ class ParquetTables:
             durable.sync_directory(self.location(file).parent)
         else:
             self.remove([equal])
-
-    def remove_replaced(
-        self, group: str, version: str, live: Sequence[FileRecord], holds: Callable[[pa.Table], bool]
-    ) -> int:
-        """Delete the files that are not live any more, or never were, whose rows ``holds`` says so; returns how many."""
-        kept, removed = {self.location(file) for file in live if file.path}, 0
-        for path in sorted((self._root / group / version).glob("*.parquet")):
-            if path not in kept and holds(pq.read_table(path)):
-                path.unlink(missing_ok=True)
-                removed += 1
-        return removed
 
     def orphans(self, known: set[str], *, older_than_us: int) -> list[Path]:
         """Return the files that nobody knows, last written before an instant; half-written ones among them."""

@@ -62,6 +62,10 @@ class Dialect(Protocol):
         """Write a consistent copy to a new file, durably, while others may be writing."""
         ...
 
+    def wipe(self, engine: Engine) -> None:
+        """Overwrite what replaced values and deleted lines left behind; raises ``StateBusy`` if it could not."""
+        ...
+
 
 class Database:
     """An open registry database, shared by the threads of this process.
@@ -103,6 +107,10 @@ class Database:
     def copy(self, to: Path) -> None:
         """Write a consistent copy to a file."""
         self._insist(lambda: self.dialect.copy(self._engine, to))
+
+    def wipe(self) -> None:
+        """Overwrite what replaced values and deleted lines left behind."""
+        self._insist(lambda: self.dialect.wipe(self._engine))
 
     def close(self) -> None:
         """Close this process's connections; the next transaction opens new ones."""

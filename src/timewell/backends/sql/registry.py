@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from timewell.backends.sql import audit, definitions, epochs, leases, manifests, partitions
 from timewell.backends.sql.audit import Deed, Stamp
 from timewell.backends.sql.database import Database
+from timewell.backends.sql.registry_erasure import SqlErasure
 from timewell.backends.sql.registry_garbage import SqlGarbage
 from timewell.backends.sql.registry_shadows import SqlShadows
 from timewell.backends.sql.state import SqlState
@@ -44,6 +45,7 @@ class SqlRegistry:
         self.state = SqlState(database)
         self.shadows = SqlShadows(database)
         self.garbage = SqlGarbage(database)
+        self.erasure = SqlErasure(database)
 
     def put(self, records: Sequence[DefinitionRecord], *, actor: str, at_us: int) -> list[PutOutcome]:
         """Register definitions, all or none."""

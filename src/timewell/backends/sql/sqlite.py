@@ -12,15 +12,16 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from timewell import durable
-from timewell.errors import StateCorrupt, StateUnwritable, TimewellError
+from timewell.errors import StateBusy, StateCorrupt, StateUnwritable, TimewellError
 
 # SQLite's own waiting wakes up every 100 ms and forgets who came first: short turns, with a random pause between
 # them (database.py), let eight waiting writers through evenly
 _TURN_S = 0.25
+_TURNS = 40  # to empty the log of writes, for which nobody may be reading an earlier moment
 
 _PRAGMAS = ("synchronous = FULL", "foreign_keys = ON")
 
@@ -113,6 +114,14 @@ class SqliteFile:
         except OSError as problem:
             raise StateUnwritable(what=f"the backup {to}", problem=problem.strerror) from problem
 
+    def wipe(self, engine: Engine) -> None:
+        """Leave no byte of replaced values and deleted lines in the file or in its log of writes."""
+        with closing(engine.raw_connection()) as pooled:
+            connection = pooled.driver_connection
+            assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - for the type checker: made in _connect
+            if not _wipe_pages(connection):
+                raise StateBusy(what=self.what, waited_s=_TURNS * _TURN_S)
+
     def _copy_pages(self, engine: Engine, to: Path) -> None:
         with closing(engine.raw_connection()) as pooled, closing(sqlite3.connect(to)) as target:
             source = pooled.driver_connection
@@ -123,6 +132,20 @@ class SqliteFile:
                 if _primary(problem) in _UNWRITABLE:
                     raise StateUnwritable(what=f"the backup {to}", problem=str(problem)) from problem
                 raise StateCorrupt(file=str(self.path), problem=str(problem)) from problem
+
+
+def _wipe_pages(connection: sqlite3.Connection) -> bool:
+    """Write the file anew from what is in it, then empty the log; whether nobody was in the way."""
+    try:
+        # free places in pages keep what lay there, pages that were divided too: only a new file has none of it
+        connection.execute("VACUUM").close()
+        for _ in range(_TURNS):
+            blocked, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not blocked:
+                return True
+    except sqlite3.Error as problem:
+        raise OperationalError("VACUUM", None, problem) from problem  # as SQLAlchemy tells of all others
+    return False
 
 
 def _code(problem: DBAPIError) -> int | None:
