@@ -111,7 +111,7 @@ def query(
     connection = connect(memory_limit)
     if spine:
         connection.register("spine", pq.read_table(spine).slice(0, rows))
-    return Work(run=lambda: connection.execute(sql).to_arrow_table(), check=check)
+    return Work(run=lambda: connection.sql(sql).to_arrow_table(), check=check)
 
 
 def files(events: str, *, numbered: bool = False) -> str:

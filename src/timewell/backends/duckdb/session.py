@@ -1,4 +1,4 @@
-"""One locked, in-memory DuckDB database that looks at the registered sources.
+"""One locked, in-memory DuckDB database that looks at the registered sources, and waits for the next look (``idle.py``).
 
 Rule: after ``__init__`` the database can read only the directories of the sources, and that cannot be changed any
 more: no text that reaches it as SQL (a filter, a source's query, a spine) can open another file.
@@ -17,6 +17,7 @@ import pyarrow as pa
 from timewell.backends.duckdb import relations
 from timewell.backends.duckdb.evaluate import Evaluation, Means, rows_a_pass
 from timewell.backends.duckdb.explain import query_plan
+from timewell.backends.duckdb.idle import Idle
 from timewell.backends.duckdb.probes import entities_sql, report_sql
 from timewell.backends.duckdb.row_digests import Places, row_digests
 from timewell.backends.duckdb.rows import RowShape, row_shape
@@ -42,21 +43,30 @@ _Place = tuple[str | None, ...]
 class DuckSession:
     """See :class:`timewell.stores.offline.EngineSession`."""
 
-    def __init__(self, catalog: SourceCatalog, settings: EngineSettings) -> None:
+    def __init__(self, catalog: SourceCatalog, settings: EngineSettings, idle: Idle) -> None:
         self._catalog = catalog
         self._settings = settings
         self._columns: dict[_Place, dict[str, str]] = {}
         self._relations: dict[_Place, str] = {}
-        self._connection = duckdb.connect()
-        _configure(self._connection, settings)
-        relations.attach_databases(self._connection, catalog)
-        _lock(self._connection, relations.directories(catalog))
+        self._idle = idle
+        self._place = (settings, *relations.directories(catalog))
+        self._connection = idle.take(self._place) or self._connected()
+
+    def _connected(self) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect()
+        _configure(connection, self._settings)
+        relations.attach_databases(connection, self._catalog)
+        _lock(connection, relations.directories(self._catalog))
+        return connection
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *problem: object) -> None:
-        self._connection.close()
+        if problem[0] is None:
+            self._idle.keep(self._place, self._connection)
+        else:
+            self._connection.close()
 
     def columns(self, source: Source) -> Mapping[str, str]:
         """Return the type name of every column of a source."""
@@ -242,6 +252,8 @@ def _configure(connection: duckdb.DuckDBPyConnection, settings: EngineSettings) 
     connection.execute("SET disable_parquet_prefetching = true")
     # A question reads each file's footer several times: an eighth of the work for 10M rows of ten columns.
     connection.execute("SET parquet_metadata_cache = true")
+    # The system keeps files in memory already; a connection that waits must hold none of them.
+    connection.execute("SET enable_external_file_cache = false")
     if settings.memory_limit:
         connection.execute(f"SET memory_limit = {literal(settings.memory_limit)}")
     if settings.threads:
