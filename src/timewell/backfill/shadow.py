@@ -29,14 +29,14 @@ def target_version(catalog: Catalog, feature: str) -> RegisteredGroup:
 
 
 def open_shadow(project: Project, group: RegisteredGroup) -> ShadowRecord | None:
-    """Return the open shadow of a version that a person asked for: the first, where two were opened at once."""
+    """Return the open shadow of a version that a person asked for."""
     name, version = group.key
     found = [
         shadow
         for shadow in project.registry.shadows.find(name, status="open")
         if shadow.version == version and shadow.kind == "backfill"
     ]
-    return found[0] if found else None
+    return found[-1] if found else None
 
 
 def shadow_of(project: Project, catalog: Catalog, feature: str) -> tuple[RegisteredGroup, ShadowRecord]:
@@ -52,7 +52,7 @@ def shadow_of(project: Project, catalog: Catalog, feature: str) -> tuple[Registe
 
 
 def new_shadow(project: Project, group: RegisteredGroup, wanted: Interval, *, by_function: bool) -> ShadowRecord:
-    """Open a shadow for a range; of two that are opened at the same time the first is used by both."""
+    """Open a shadow for a range."""
     record = ShadowRecord(
         id=chance.new_id(),
         group=group.compiled.name,
@@ -62,12 +62,7 @@ def new_shadow(project: Project, group: RegisteredGroup, wanted: Interval, *, by
         start_us=wanted.start_us,
         end_us=wanted.end_us,
     )
-    shadows, at_us = project.registry.shadows, project.clock.now_us()
-    opened = shadows.open(record, actor=project.actor, at_us=at_us)
-    first = open_shadow(project, group) or opened
-    if first.id != opened.id:
-        shadows.abandon(opened.id, actor=project.actor, at_us=at_us)
-    return first
+    return project.registry.shadows.open(record, actor=project.actor, at_us=project.clock.now_us())
 
 
 def complete(project: Project, session: EngineSession, group: RegisteredGroup, shadow: ShadowRecord) -> int:
