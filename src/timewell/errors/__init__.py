@@ -68,6 +68,7 @@ from timewell.errors.project import (
     StateTooNew,
     StateTooOld,
     StateUnwritable,
+    StoreUnavailable,
     Unsupported,
 )
 from timewell.errors.promoting import (
@@ -126,6 +127,7 @@ __all__ = [
     "StateTooOld",
     "StateUnwritable",
     "StillUsed",
+    "StoreUnavailable",
     "Superseded",
     "TestsFailed",
     "TimewellError",

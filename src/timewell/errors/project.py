@@ -106,6 +106,14 @@ class BuildMissing(TimewellError):
     fix = "Run `timewell materialize online`: it writes the whole build anew."
 
 
+class StoreUnavailable(TimewellError):
+    """The online store did not answer: it is down, too slow, or refused the connection."""
+
+    code = "store_unavailable"
+    template = "the online store did not answer: {problem}."
+    fix = "See that {store} runs and can be reached; reads answer from fallbacks meanwhile."
+
+
 class BindRefused(UsageError):
     """The server was told to listen where others could reach it, and nothing would tell them apart."""
 

@@ -69,10 +69,25 @@ class WriteReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnlineCapabilities:
-    """What a store can do; ask for abilities, not for types."""
+    """What a store can do; ask for abilities, not for types.
+
+    Attributes
+    ----------
+    shared_between_hosts
+        Readers on other machines see the same builds.
+    scans
+        :meth:`OnlineStore.scan` works.
+    remote
+        A read crosses a connection: it may be slow or fail, and several are cheaper together.
+    whole_refreshes
+        A refresh is seen whole or not at all. Where not, a reader may meet rows of a refresh whose mark is not
+        published yet; each row is still one whole state of its entity.
+    """
 
     shared_between_hosts: bool
     scans: bool
+    remote: bool = False
+    whole_refreshes: bool = True
 
 
 class OnlineStore(Protocol):
@@ -122,8 +137,19 @@ class OnlineStore(Protocol):
         """Delete rows whatever their order (a person asked to be forgotten); returns how many were there."""
         ...
 
-    def read(self, wanted: Sequence[ReadKeys]) -> list[BuildRows]:
-        """Read several builds' keys; each build is one consistent look."""
+    def read(self, wanted: Sequence[ReadKeys], *, timeout_s: float | None = None) -> list[BuildRows]:
+        """Read several builds' keys, in one round trip where the store is remote; each build is one consistent look.
+
+        Parameters
+        ----------
+        timeout_s
+            How long the whole call may take; a store that does not wait for anything ignores it.
+
+        Raises
+        ------
+        StoreUnavailable
+            A remote store did not answer in time, or not at all.
+        """
         ...
 
     def scan(self, build: str) -> Iterator[tuple[bytes, bytes]]:

@@ -81,8 +81,8 @@ class LmdbStore:
         """Return a build's mark, or ``None`` where there is no such build."""
         return self._read_build(build, ()).mark
 
-    def read(self, wanted: Sequence[ReadKeys]) -> list[BuildRows]:
-        """Read several builds' keys; each build is one consistent look (one read transaction)."""
+    def read(self, wanted: Sequence[ReadKeys], *, timeout_s: float | None = None) -> list[BuildRows]:  # noqa: ARG002
+        """Read several builds' keys; each build is one consistent look (one read transaction); nothing is waited for."""
         return [self._read_build(build, keys) for build, keys in wanted]
 
     def scan(self, build: str) -> Iterator[tuple[bytes, bytes]]:
