@@ -38,9 +38,22 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class OnlineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[online]``: the online store."""
+    """``[online]``: the online store; what is ``None`` is the back end's own default.
+
+    Attributes
+    ----------
+    url
+        Where a server is, for a back end that has one.
+    prefix
+        What every name in a shared server begins with; the project's name if it is ``None``.
+    timeout
+        How long a read may take for which the caller sets no limit.
+    """
 
     backend: str = "lmdb"
+    url: str | None = None
+    prefix: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    timeout: str | None = None
 
 
 class RegistryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -147,20 +160,32 @@ def read_config(root: Path, profile: str | None = None) -> Config:
         config = msgspec.convert(_resolved(content, root), Config)
         if config.assume_timezone is not None:
             zone(config.assume_timezone)
-        for name in ("rollback_window", "snapshots"):
-            parse_duration(getattr(config.retention, name))
     except msgspec.ValidationError as problem:
         raise ConfigError(file=str(file), problem=_explained(str(problem))) from None
     except InvalidInstant as problem:
         raise ConfigError(file=str(file), problem=f"assume_timezone: {problem}", hint=problem.hint) from None
-    except InvalidDuration as problem:
-        raise ConfigError(file=str(file), problem=f"retention: {problem}", hint=problem.hint) from None
+    _refuse_wrong_durations(config, file)
     state = (root / config.state).resolve()
     for own in (root.resolve(), (root / config.definitions).resolve()):
         if own.is_relative_to(state):  # `timewell reset` deletes the state directory
             hint = 'Give the state a directory of its own, such as state = ".timewell".'
             raise ConfigError(file=str(file), problem=f"state: {state} would hold the project's own files", hint=hint)
     return config
+
+
+def _refuse_wrong_durations(config: Config, file: Path) -> None:
+    retention = config.retention
+    durations = {
+        "online.timeout": config.online.timeout,
+        "retention.rollback_window": retention.rollback_window,
+        "retention.snapshots": retention.snapshots,
+    }
+    for place, text in durations.items():
+        try:
+            if text is not None:
+                parse_duration(text)
+        except InvalidDuration as problem:
+            raise ConfigError(file=str(file), problem=f"{place}: {problem}", hint=problem.hint) from None
 
 
 def _explained(problem: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -11,13 +12,26 @@ from timewell.errors import ConfigError, MissingExtra
 GROUP = "timewell.backends"
 
 
-def open_backend(name: str, /, **settings: Any) -> Any:  # noqa: ANN401  # each caller knows its protocol
+def open_backend(
+    name: str,
+    /,
+    *,
+    offered: Mapping[str, object] | None = None,
+    **settings: object,
+) -> Any:  # noqa: ANN401  # each caller knows its protocol
     """Return the back end registered under a name, opened with its settings.
+
+    Parameters
+    ----------
+    offered
+        Settings that the back end gets if it has a use for them.
+    settings
+        Settings that it must take.
 
     Raises
     ------
     ConfigError
-        No back end has this name.
+        No back end has this name, or it does not take a setting.
     MissingExtra
         Its package is not installed.
     """
@@ -31,4 +45,11 @@ def open_backend(name: str, /, **settings: Any) -> Any:  # noqa: ANN401  # each 
         opener: Callable[..., Any] = found[0].load()
     except ModuleNotFoundError as missing:
         raise MissingExtra(what=f"the {name} back end", package=missing.name, extra=name) from None
-    return opener(**settings)
+    takes = inspect.signature(opener).parameters
+    unknown = sorted(settings.keys() - takes.keys())
+    if unknown:
+        problem = f"the {name} back end has no setting {', '.join(unknown)}; it takes: {', '.join(takes)}"
+        hint = "Remove the key, or choose a back end that takes it."
+        raise ConfigError(file="timewell.toml", problem=problem, hint=hint)
+    fitting = {key: value for key, value in (offered or {}).items() if key in takes}
+    return opener(**{**fitting, **settings})

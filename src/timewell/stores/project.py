@@ -17,6 +17,7 @@ from timewell.stores.online import OnlineStore
 from timewell.stores.open import open_backend
 from timewell.stores.registry import Registry, RegistryBackend, RegistryState
 from timewell.stores.tables import OfflineTables
+from timewell.types import SECOND_US, parse_duration
 
 log = logging.getLogger("timewell")
 ACTOR_ENVIRONMENT = "TIMEWELL_ACTOR"
@@ -112,7 +113,15 @@ class Project:
     @cached_property
     def online(self) -> OnlineStore:
         """The online store."""
-        opened: OnlineStore = open_backend(self.config.online.backend, path=self.state / "online")
+        online = self.config.online
+        settings: dict[str, object] = {"url": online.url, "prefix": online.prefix}
+        if online.timeout is not None:
+            settings["timeout_s"] = parse_duration(online.timeout) / SECOND_US
+        opened: OnlineStore = open_backend(
+            online.backend,
+            offered={"path": self.state / "online", "prefix": self.config.project},
+            **{name: value for name, value in settings.items() if value is not None},
+        )
         return opened
 
     @cached_property

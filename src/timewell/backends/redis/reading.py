@@ -1,0 +1,183 @@
+"""Read rows: what is known of a build's mark makes one round trip of a whole request.
+
+A row's name holds the number of the build's generation, which the mark tells. It is kept from the last read; the mark
+is read again beside the rows, so a build that was replaced meanwhile is noticed in the very reply and asked for again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Final, NamedTuple
+
+from timewell.backends.redis.names import Generation, Names, decode_page, label_of, read_mark
+from timewell.backends.redis.standalone import Standalone
+from timewell.errors import BuildMissing, StoreUnavailable, Superseded
+from timewell.stores.online import BuildMark, BuildRows, ReadKeys
+
+TRIES: Final = 100
+_PAGES: Final = 8
+CHUNK_ROWS: Final = 1_000
+
+
+class Look(NamedTuple):
+    """A build's mark as it was last seen: packed, read, and which generation it names."""
+
+    name: bytes
+    packed: bytes | None = None
+    mark: BuildMark | None = None
+    generation: Generation | None = None
+
+
+class Looks:
+    """The marks that this process saw last, by build.
+
+    Parameters
+    ----------
+    names
+        The names of the store.
+    """
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._looks: dict[str, Look] = {}
+
+    def last(self, build: str) -> Look:
+        """Return the last look at a build; an empty one if there was none."""
+        return self._looks.get(build) or Look(self._names.mark(label_of(build)))
+
+    def keep(self, build: str, packed: bytes | None) -> Look:
+        """Return the look at a mark just read."""
+        look = self.last(build)
+        if packed == look.packed:
+            return look
+        if packed is None:
+            self._looks.pop(build, None)
+            return Look(look.name)
+        mark, number = read_mark(packed)
+        look = Look(look.name, packed, mark, self._names.generation(label_of(build), number))
+        self._looks[build] = look
+        return look
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._looks.clear()
+
+
+def read(wire: Standalone, looks: Looks, wanted: Sequence[ReadKeys], until: float) -> list[BuildRows]:
+    """Read several builds' keys, in one round trip if none of them is new to this process."""
+    for _ in range(TRIES):
+        before: list[Look] = []
+        asked: list[bytes] = []
+        for build, keys in wanted:
+            look = looks.last(build)
+            before.append(look)
+            asked.append(look.name)
+            if look.generation is not None:
+                asked += look.generation.rows(keys)
+        found = _sorted_out(looks, wanted, before, wire.get_many(asked, until))
+        if found is not None:
+            return found
+    raise StoreUnavailable(problem="a build was replaced again and again while it was read", store=wire.name)
+
+
+def _sorted_out(
+    looks: Looks, wanted: Sequence[ReadKeys], before: Sequence[Look], values: list[bytes | None]
+) -> list[BuildRows] | None:
+    """Give each build its mark and rows; ``None`` if one has another generation than its rows were asked of."""
+    found: list[BuildRows] = []
+    again, start = False, 0
+    for (build, keys), look in zip(wanted, before, strict=True):
+        end = start + 1 + (len(keys) if look.generation is not None else 0)
+        packed, rows = values[start], values[start + 1 : end]
+        start = end
+        if packed == look.packed and packed is not None:
+            found.append(BuildRows(look.mark, rows))
+            continue
+        now = looks.keep(build, packed)
+        if packed is None:
+            found.append(BuildRows(None, [None] * len(keys)))
+        elif not keys or now.generation == look.generation:
+            found.append(BuildRows(now.mark, rows))
+        else:
+            again = True
+    return None if again else found
+
+
+# --- whole builds ----------------------------------------------------------------------------------------------------
+
+
+def listed_keys(wire: Standalone, generation: Generation) -> Iterator[bytes]:
+    """Yield each key of a generation once; keys deleted by a refresh may be among them."""
+    replies = wire.run([(b"SMEMBERS", generation.added(part)) for part in range(wire.parts)])
+    added = {key for members in replies for key in members}
+    yield from added
+    for page in pages(wire, generation):
+        yield from (key for key in page if key not in added) if added else page
+
+
+def pages(wire: Standalone, generation: Generation) -> Iterator[list[bytes]]:
+    """Yield the lists of keys that the load wrote."""
+    first = 0
+    while True:
+        found = wire.run([(b"GET", generation.page(first + number)) for number in range(_PAGES)])
+        for page in found:
+            if page is None:
+                return
+            yield decode_page(page)
+        first += _PAGES
+
+
+def scan(wire: Standalone, looks: Looks, build: str) -> Iterator[tuple[bytes, bytes]]:
+    """Yield every (key, row) of a build; each chunk of keys is one look.
+
+    Raises
+    ------
+    BuildMissing, Superseded
+        The build was dropped, or replaced by another load, in the middle.
+    """
+    look = look_now(wire, looks, build)
+    for _ in range(TRIES):
+        if look.generation is None or look.mark is None:
+            return
+        count = 0
+        keys = listed_keys(wire, look.generation)
+        now = look
+        while now.generation == look.generation and (chunk := list(islice(keys, 2 * CHUNK_ROWS))):
+            packed, *rows = _values(wire, [look.name, *look.generation.rows(chunk)])
+            now = looks.keep(build, packed)
+            if now.generation == look.generation:
+                found = [(key, row) for key, row in zip(chunk, rows, strict=True) if row is not None]
+                yield from found
+                count += len(found)
+        if count < look.mark.rows:  # or the lists of keys were deleted under us
+            now = look_now(wire, looks, build)
+        if now.generation == look.generation or count == look.mark.rows:
+            return
+        if count:
+            break
+        look = now
+    raise _lost(build, looks.last(build))
+
+
+def look_now(wire: Standalone, looks: Looks, build: str) -> Look:
+    """Read a build's mark."""
+    return looks.keep(build, wire.run([(b"GET", looks.last(build).name)])[0])
+
+
+def _values(wire: Standalone, names: Sequence[bytes]) -> list[bytes | None]:
+    values: list[bytes | None] = wire.run([(b"MGET", *names)])[0]
+    return values
+
+
+def _lost(build: str, now: Look) -> BuildMissing | Superseded:
+    if now.mark is None:
+        return BuildMissing(build=build)
+    return Superseded(what=f"a scan of online build {build!r}", held="another load of it", offered="the one before")
+
+
+def builds(wire: Standalone, names: Names) -> list[str]:
+    """Return the ids of the builds that have a mark, sorted."""
+    ids = [member.decode("utf-8", "surrogatepass") for member in wire.run([(b"SMEMBERS", names.builds)])[0]]
+    there = wire.run([(b"EXISTS", names.mark(label_of(build))) for build in ids]) if ids else []
+    return sorted(build for build, found in zip(ids, there, strict=True) if found)

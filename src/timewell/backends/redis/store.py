@@ -1,0 +1,110 @@
+"""The online store in Redis: see the package for how a build lies in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from time import monotonic
+
+from timewell.backends.redis import changing, loading, reading
+from timewell.backends.redis.changing import Change
+from timewell.backends.redis.links import Server
+from timewell.backends.redis.names import Names
+from timewell.backends.redis.standalone import Standalone
+from timewell.stores.online import BuildMark, BuildRows, OnlineCapabilities, ReadKeys, WriteReport
+
+
+class RedisStore:
+    """See :class:`timewell.stores.online.OnlineStore`.
+
+    ``refresh_seq`` is counted by the store, as the number of rows is. A refresh keeps its changes in memory. A key that
+    is both upserted and deleted is upserted.
+
+    Parameters
+    ----------
+    server
+        The server.
+    prefix
+        What every name in it begins with.
+    timeout_s
+        How long a read may take for which the caller sets no limit; seconds.
+    """
+
+    capabilities = OnlineCapabilities(shared_between_hosts=True, scans=True, remote=True, whole_refreshes=False)
+
+    def __init__(self, server: Server, *, prefix: str, timeout_s: float) -> None:
+        self._names = Names(prefix)
+        self._looks = reading.Looks(self._names)
+        self._timeout_s = timeout_s
+        self._wire = Standalone(server)
+
+    # --- reading ---
+
+    def mark(self, build: str) -> BuildMark | None:
+        """Return a build's mark, or ``None`` where there is no such build."""
+        return self.read([ReadKeys(build, ())])[0].mark
+
+    def read(self, wanted: Sequence[ReadKeys], *, timeout_s: float | None = None) -> list[BuildRows]:
+        """Read several builds' keys in one round trip, all of one moment.
+
+        Raises
+        ------
+        StoreUnavailable
+            The answer was not there in time, whatever the reason; connecting counts.
+        """
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        return reading.read(self._wire, self._looks, wanted, monotonic() + limit_s)
+
+    def scan(self, build: str) -> Iterator[tuple[bytes, bytes]]:
+        """Yield every (key, row) of a build; two thousand at a time are one look."""
+        return reading.scan(self._wire, self._looks, build)
+
+    def builds(self) -> list[str]:
+        """Return the ids of every build in the store."""
+        return reading.builds(self._wire, self._names)
+
+    # --- writing ---
+
+    def load(self, build: str, rows: Iterable[tuple[bytes, bytes]], mark: BuildMark) -> WriteReport:
+        """Write a new, sealed build; readers see it whole or not at all.
+
+        Raises
+        ------
+        Superseded
+            The build exists already with a newer mark.
+        """
+        return loading.load(self._wire, self._names, build, rows, mark)
+
+    def refresh(
+        self,
+        build: str,
+        upserts: Iterable[tuple[bytes, bytes]],
+        deletes: Iterable[bytes],
+        mark: BuildMark,
+        *,
+        base_seq: int | None = None,
+    ) -> WriteReport:
+        """Change rows of a live build, then publish the new mark; up to a thousand changes are seen at once.
+
+        Raises
+        ------
+        Superseded
+            The store holds a mark whose ``(as_of_us, lease_epoch)`` is greater, or another ``refresh_seq`` than
+            ``base_seq``.
+        BuildMissing
+            There is no such build: made from a refresh it would look whole and hold some rows only.
+        """
+        change = Change(build=build, acts=changing.acts_of(upserts, deletes), offered=mark, base_seq=base_seq)
+        return changing.refresh(self._wire, self._names, self._looks, change)
+
+    def erase(self, build: str, keys: Sequence[bytes]) -> int:
+        """Delete rows whatever their order (a person asked to be forgotten); returns how many were there."""
+        return changing.erase(self._wire, self._names, self._looks, build, keys)
+
+    def drop(self, build: str) -> None:
+        """Remove a build; nothing happens if it is not there."""
+        loading.drop(self._wire, self._names, build)
+
+    def close(self) -> None:
+        """Release what this process holds; the store may be used again afterwards."""
+        self._looks.clear()
+        self._wire.close()
