@@ -42,6 +42,7 @@ class FaultProxy:
         self.connections = 0
         self._target = target
         self._delay_s = 0.0
+        self._piece_bytes = _CHUNK_BYTES
         self._cut_after: int | None = None
         self._loop = asyncio.new_event_loop()
         self._flowing = asyncio.Event()
@@ -68,6 +69,10 @@ class FaultProxy:
         """Hold every piece of an answer back for so long."""
         self._run(self._set(delay_s=seconds))
 
+    def trickle(self, seconds: float) -> None:
+        """Pass answers on byte by byte, with a pause of so long before each."""
+        self._run(self._set(delay_s=seconds, piece_bytes=1))
+
     def stall(self) -> None:
         """Hold answers back until healed; they are passed on then, as a slow network would."""
         self._run(self._set(flowing=False))
@@ -90,8 +95,15 @@ class FaultProxy:
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
-    async def _set(self, *, delay_s: float = 0.0, cut_after: int | None = None, flowing: bool = True) -> None:
-        self._delay_s, self._cut_after = delay_s, cut_after
+    async def _set(
+        self,
+        *,
+        delay_s: float = 0.0,
+        piece_bytes: int = _CHUNK_BYTES,
+        cut_after: int | None = None,
+        flowing: bool = True,
+    ) -> None:
+        self._delay_s, self._piece_bytes, self._cut_after = delay_s, piece_bytes, cut_after
         if flowing:
             self._flowing.set()
         else:
@@ -111,11 +123,8 @@ class FaultProxy:
 
     async def _end(self) -> None:
         await self._refuse()
-        ours = asyncio.current_task()
-        others = [task for task in asyncio.all_tasks() if task is not ours]
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*others, return_exceptions=True)  # they end as their connections are gone
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -140,14 +149,15 @@ class FaultProxy:
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, faulty: bool) -> None:
         with suppress(ConnectionError):
-            while piece := await reader.read(_CHUNK_BYTES):
-                if faulty:
-                    if self._delay_s:
+            while came := await reader.read(_CHUNK_BYTES):
+                size = self._piece_bytes if faulty else _CHUNK_BYTES
+                for start in range(0, len(came), size):
+                    if faulty:
                         await asyncio.sleep(self._delay_s)
-                    await self._flowing.wait()
-                    if self._cut_after is not None:
-                        writer.write(piece[: self._cut_after])
+                        await self._flowing.wait()
+                    if faulty and self._cut_after is not None:
+                        writer.write(came[: self._cut_after])
                         await writer.drain()
                         return
-                writer.write(piece)
-                await writer.drain()
+                    writer.write(came[start : start + size])
+                    await writer.drain()
