@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,8 @@ import pytest
 URL_ENVIRONMENT: Final = "TIMEWELL_TEST_REDIS_URL"
 _STARTS: Final = 5
 _START_S: Final = 10.0
+_SLOTS: Final = 16_384
+_GREATEST_PORT: Final = 55_000  # the nodes of a cluster listen on their port + 10,000 too
 
 
 class RedisServer:
@@ -119,10 +121,12 @@ def ask(port: int, *words: str | bytes) -> object:
 
 def free_port() -> int:
     """Return a port of this machine that nobody listens on."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
+    while True:
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            port: int = listening.getsockname()[1]
+        if port < _GREATEST_PORT:
+            return port
 
 
 def skip_without_binary() -> None:
@@ -142,6 +146,30 @@ def running_server(*arguments: str) -> Iterator[RedisServer]:
         finally:
             server.thaw()
             server.kill()
+
+
+@contextmanager
+def running_cluster(nodes: int = 3) -> Iterator[list[RedisServer]]:
+    """Run a cluster of the test's own, without replicas; without the binary the test is skipped."""
+    with ExitStack() as stack:
+        options = ("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
+        servers = [stack.enter_context(running_server(*options)) for _ in range(nodes)]
+        for number, server in enumerate(servers):
+            slots = range(number * _SLOTS // nodes, (number + 1) * _SLOTS // nodes)
+            server.ask("CLUSTER", "ADDSLOTS", *map(str, slots))
+            server.ask("CLUSTER", "MEET", "127.0.0.1", str(servers[0].port))
+        end = time.monotonic() + _START_S
+        while not all(_knows_all(server, nodes) for server in servers):
+            if time.monotonic() > end:
+                pytest.fail("the nodes of the cluster do not find each other")
+            time.sleep(0.02)
+        yield servers
+
+
+def _knows_all(server: RedisServer, nodes: int) -> bool:
+    told = server.ask("CLUSTER", "INFO")
+    wanted = (b"cluster_state:ok", b"cluster_slots_assigned:%d" % _SLOTS, b"cluster_size:%d" % nodes)
+    return isinstance(told, bytes) and all(line in told for line in wanted)
 
 
 @contextmanager

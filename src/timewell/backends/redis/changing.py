@@ -27,7 +27,7 @@ from timewell.backends.redis.names import (
     read_mark,
 )
 from timewell.backends.redis.reading import CHUNK_ROWS, TRIES, Looks, look_now, pages
-from timewell.backends.redis.standalone import Standalone
+from timewell.backends.redis.wire import Wire
 from timewell.errors import BuildMissing, Superseded
 from timewell.stores.online import BuildMark, WriteReport
 
@@ -54,7 +54,7 @@ class _Lost(Exception):
     """Another writer took the build, or loaded it again."""
 
 
-def refresh(wire: Standalone, names: Names, looks: Looks, change: Change) -> WriteReport:
+def refresh(wire: Wire, names: Names, looks: Looks, change: Change) -> WriteReport:
     """Apply a change and publish its mark.
 
     Raises
@@ -76,7 +76,7 @@ def acts_of(upserts: Iterable[tuple[bytes, bytes]], deletes: Iterable[bytes]) ->
     return [*acts, *((key, b"delete", b"") for key in gone - rows.keys())]
 
 
-def erase(wire: Standalone, names: Names, looks: Looks, build: str, keys: Sequence[bytes]) -> int:
+def erase(wire: Wire, names: Names, looks: Looks, build: str, keys: Sequence[bytes]) -> int:
     """Delete rows whatever their order, and their keys from what lists them; returns how many were there."""
     acts = [(key, b"delete", b"") for key in dict.fromkeys(keys)]
     try:
@@ -92,7 +92,7 @@ def erase(wire: Standalone, names: Names, looks: Looks, build: str, keys: Sequen
     return deleted
 
 
-def _apply(wire: Standalone, names: Names, looks: Looks, change: Change) -> tuple[int, BuildMark]:
+def _apply(wire: Wire, names: Names, looks: Looks, change: Change) -> tuple[int, BuildMark]:
     """Apply a change, again where a writer of no higher order came between; returns deleted rows and the new mark."""
     for attempt in range(TRIES):
         generation = looks.last(change.build).generation or look_now(wire, looks, change.build).generation
@@ -109,7 +109,7 @@ def _apply(wire: Standalone, names: Names, looks: Looks, change: Change) -> tupl
 class _Writer:
     """One attempt at a change."""
 
-    def __init__(self, wire: Standalone, names: Names, looks: Looks, change: Change, generation: Generation) -> None:
+    def __init__(self, wire: Wire, names: Names, looks: Looks, change: Change, generation: Generation) -> None:
         self._wire = wire
         self._looks = looks
         self._change = change

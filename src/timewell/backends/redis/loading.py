@@ -28,7 +28,7 @@ from timewell.backends.redis.names import (
     read_mark,
 )
 from timewell.backends.redis.reading import CHUNK_ROWS, pages
-from timewell.backends.redis.standalone import Standalone
+from timewell.backends.redis.wire import Wire
 from timewell.errors import BuildMissing, StoreUnavailable, Superseded, Unsupported
 from timewell.stores.online import BuildMark, WriteReport
 from timewell.types import format_instant
@@ -40,7 +40,7 @@ _NO_TOKEN: Final = b"-" * 16
 Pair = tuple[bytes, bytes]
 
 
-def load(wire: Standalone, names: Names, build: str, rows: Iterable[Pair], mark: BuildMark) -> WriteReport:
+def load(wire: Wire, names: Names, build: str, rows: Iterable[Pair], mark: BuildMark) -> WriteReport:
     """Write the rows of a new generation, which nobody reads yet; then let the build's mark name it.
 
     Raises
@@ -79,7 +79,7 @@ def load(wire: Standalone, names: Names, build: str, rows: Iterable[Pair], mark:
 
 
 def _swap(
-    wire: Standalone,
+    wire: Wire,
     names: Names,
     build: str,
     new: Generation,
@@ -118,7 +118,7 @@ def superseded(build: str, held: bytes, offered: BuildMark) -> Superseded:
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 
-def _write_rows(wire: Standalone, names: Names, new: Generation, rows: Iterable[Pair]) -> list[int]:
+def _write_rows(wire: Wire, names: Names, new: Generation, rows: Iterable[Pair]) -> list[int]:
     """Write rows in chunks; returns how many each part holds."""
     counts = [0] * wire.parts
     asked: list[list[tuple[int, list[bytes]]]] = []  # for each batch, the parts and keys that EXISTS counts
@@ -151,7 +151,7 @@ def _write_rows(wire: Standalone, names: Names, new: Generation, rows: Iterable[
     return counts
 
 
-def _by_part(wire: Standalone, chunk: dict[bytes, bytes]) -> Iterable[tuple[int, dict[bytes, bytes]]]:
+def _by_part(wire: Wire, chunk: dict[bytes, bytes]) -> Iterable[tuple[int, dict[bytes, bytes]]]:
     if wire.parts == 1:
         return [(0, chunk)]
     parts: dict[int, dict[bytes, bytes]] = {}
@@ -177,7 +177,7 @@ def _sign_of_life(names: Names, generation: Generation) -> Command:
 # --- taking away -----------------------------------------------------------------------------------------------------
 
 
-def drop(wire: Standalone, names: Names, build: str) -> None:
+def drop(wire: Wire, names: Names, build: str) -> None:
     """Take a build's mark away, then its rows."""
     label = label_of(build)
     keys = (names.mark(label), names.control(label))
@@ -193,7 +193,7 @@ def drop(wire: Standalone, names: Names, build: str) -> None:
         remove(wire, names, old)
 
 
-def sweep(wire: Standalone, names: Names) -> None:
+def sweep(wire: Wire, names: Names) -> None:
     """Remove the generations that killed processes left."""
     for member in wire.run([(b"SMEMBERS", names.loose)])[0]:
         loose = names.of_member(member)
@@ -202,9 +202,13 @@ def sweep(wire: Standalone, names: Names) -> None:
             remove(wire, names, loose)
 
 
-def remove(wire: Standalone, names: Names, loose: Generation) -> None:
-    """Delete a generation that no mark names: rows first, then what lists them, so that it may be cut short."""
+def remove(wire: Wire, names: Names, loose: Generation) -> None:
+    """Delete a generation that no mark names: what lists its rows goes last, so that this may be cut short.
+
+    The fences go first: to a reader in a cluster they vouch for the rows beside them.
+    """
     wire.run([(b"HDEL", names.control(loose.label), b"load:" + loose.number)])
+    _unlink(wire, [loose.part(part) for part in range(wire.parts)])
     count = 0
     for page in pages(wire, loose):
         _unlink(wire, loose.rows(page))
@@ -213,22 +217,23 @@ def remove(wire: Standalone, names: Names, loose: Generation) -> None:
         added = wire.run([(b"SMEMBERS", loose.added(part))])[0]
         for start in range(0, len(added), CHUNK_ROWS):
             _unlink(wire, loose.rows(added[start : start + CHUNK_ROWS]))
-    _unlink(wire, [name for part in range(wire.parts) for name in (loose.part(part), loose.added(part))])
+    _unlink(wire, [loose.added(part) for part in range(wire.parts)])
     _unlink(wire, [loose.page(page) for page in reversed(range(count))])
     wire.run([(b"DEL", names.alive(loose)), (b"SREM", names.loose, loose.member)])
 
 
-def _unlink(wire: Standalone, found: Sequence[bytes]) -> None:
+def _unlink(wire: Wire, found: Sequence[bytes]) -> None:
     if not found:
         return
     wire.run([(b"UNLINK", *found)] if wire.parts == 1 else [(b"UNLINK", name) for name in found])
 
 
-def _refuse_evicting(wire: Standalone) -> None:
+def _refuse_evicting(wire: Wire) -> None:
     """Refuse a server on which a row may be gone while the mark stays: it would read as an entity never seen."""
-    lines = wire.run([(b"INFO", b"memory")])[0].decode().splitlines()
-    told = dict(line.split(":", 1) for line in lines if ":" in line)
-    policy = told.get("maxmemory_policy", "noeviction")
-    if policy.startswith("allkeys") and int(told.get("maxmemory", "0")):
+    for reply in wire.run_everywhere((b"INFO", b"memory")):
+        told = dict(line.split(":", 1) for line in reply.decode().splitlines() if ":" in line)
+        policy = told.get("maxmemory_policy", "noeviction")
+        if not policy.startswith("allkeys") or not int(told.get("maxmemory", "0")):
+            continue
         hint = "Set maxmemory-policy noeviction (or volatile-*: no key of ours expires while it is needed)."
         raise Unsupported(what=f"maxmemory-policy {policy}", backend="the Redis online store", hint=hint)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from time import monotonic
 from typing import Final, NamedTuple
 
-from timewell.backends.redis.names import Generation, Names, decode_page, label_of, read_mark
-from timewell.backends.redis.standalone import Standalone
+from timewell.backends.redis.names import Generation, Names, decode_page, label_of, part_of, read_mark
+from timewell.backends.redis.wire import PATIENCE_S, Wire
 from timewell.errors import BuildMissing, StoreUnavailable, Superseded
 from timewell.stores.online import BuildMark, BuildRows, ReadKeys
 
@@ -64,33 +65,54 @@ class Looks:
         self._looks.clear()
 
 
-def read(wire: Standalone, looks: Looks, wanted: Sequence[ReadKeys], until: float) -> list[BuildRows]:
+class _Asked(NamedTuple):
+    """What was asked of a build: its mark, then so many rows, then so many fences of parts."""
+
+    look: Look
+    rows: int
+    fences: int
+
+
+def read(wire: Wire, looks: Looks, wanted: Sequence[ReadKeys], until: float) -> list[BuildRows]:
     """Read several builds' keys, in one round trip if none of them is new to this process."""
-    for _ in range(TRIES):
-        before: list[Look] = []
-        asked: list[bytes] = []
+    for attempt in range(TRIES):
+        asked: list[_Asked] = []
+        names: list[bytes] = []
         for build, keys in wanted:
             look = looks.last(build)
-            before.append(look)
-            asked.append(look.name)
+            names.append(look.name)
+            rows = fences = 0
             if look.generation is not None:
-                asked += look.generation.rows(keys)
-        found = _sorted_out(looks, wanted, before, wire.get_many(asked, until))
+                names += look.generation.rows(keys)
+                rows = len(keys)
+                if wire.parts > 1:
+                    parts = {part_of(key) for key in keys}
+                    names += map(look.generation.part, parts)
+                    fences = len(parts)
+            asked.append(_Asked(look, rows, fences))
+        found = _sorted_out(looks, wanted, asked, wire.get_many(names, until), sure=attempt > 0)
         if found is not None:
             return found
     raise StoreUnavailable(problem="a build was replaced again and again while it was read", store=wire.name)
 
 
 def _sorted_out(
-    looks: Looks, wanted: Sequence[ReadKeys], before: Sequence[Look], values: list[bytes | None]
+    looks: Looks, wanted: Sequence[ReadKeys], asked: Sequence[_Asked], values: list[bytes | None], *, sure: bool
 ) -> list[BuildRows] | None:
-    """Give each build its mark and rows; ``None`` if one has another generation than its rows were asked of."""
+    """Give each build its mark and rows.
+
+    ``None`` if one has another generation than its rows were asked of, or lacks a fence (unless ``sure``: it is either
+    being replaced, or was lost with its part of the rows).
+    """
     found: list[BuildRows] = []
     again, start = False, 0
-    for (build, keys), look in zip(wanted, before, strict=True):
-        end = start + 1 + (len(keys) if look.generation is not None else 0)
-        packed, rows = values[start], values[start + 1 : end]
-        start = end
+    for (build, keys), (look, count, fences) in zip(wanted, asked, strict=True):
+        middle = start + 1 + count
+        packed, rows = values[start], values[start + 1 : middle]
+        start = middle + fences
+        if fences and None in values[middle:start]:
+            again = again or not sure
+            packed = None
         if packed == look.packed and packed is not None:
             found.append(BuildRows(look.mark, rows))
             continue
@@ -104,10 +126,22 @@ def _sorted_out(
     return None if again else found
 
 
+def mark(wire: Wire, looks: Looks, build: str, until: float) -> BuildMark | None:
+    """Return a build's mark; ``None`` also where a part of its rows was lost."""
+    look = looks.last(build)
+    while True:
+        fences = [] if look.generation is None or wire.parts == 1 else map(look.generation.part, range(wire.parts))
+        packed, *found = wire.get_many([look.name, *fences], until)
+        now = looks.keep(build, packed)
+        if now.generation == look.generation or wire.parts == 1:
+            return None if None in found else now.mark
+        look = now
+
+
 # --- whole builds ----------------------------------------------------------------------------------------------------
 
 
-def listed_keys(wire: Standalone, generation: Generation) -> Iterator[bytes]:
+def listed_keys(wire: Wire, generation: Generation) -> Iterator[bytes]:
     """Yield each key of a generation once; keys deleted by a refresh may be among them."""
     replies = wire.run([(b"SMEMBERS", generation.added(part)) for part in range(wire.parts)])
     added = {key for members in replies for key in members}
@@ -116,7 +150,7 @@ def listed_keys(wire: Standalone, generation: Generation) -> Iterator[bytes]:
         yield from (key for key in page if key not in added) if added else page
 
 
-def pages(wire: Standalone, generation: Generation) -> Iterator[list[bytes]]:
+def pages(wire: Wire, generation: Generation) -> Iterator[list[bytes]]:
     """Yield the lists of keys that the load wrote."""
     first = 0
     while True:
@@ -128,7 +162,7 @@ def pages(wire: Standalone, generation: Generation) -> Iterator[list[bytes]]:
         first += _PAGES
 
 
-def scan(wire: Standalone, looks: Looks, build: str) -> Iterator[tuple[bytes, bytes]]:
+def scan(wire: Wire, looks: Looks, build: str) -> Iterator[tuple[bytes, bytes]]:
     """Yield every (key, row) of a build; each chunk of keys is one look.
 
     Raises
@@ -144,7 +178,8 @@ def scan(wire: Standalone, looks: Looks, build: str) -> Iterator[tuple[bytes, by
         keys = listed_keys(wire, look.generation)
         now = look
         while now.generation == look.generation and (chunk := list(islice(keys, 2 * CHUNK_ROWS))):
-            packed, *rows = _values(wire, [look.name, *look.generation.rows(chunk)])
+            asked = [look.name, *look.generation.rows(chunk)]
+            packed, *rows = wire.get_many(asked, monotonic() + PATIENCE_S)
             now = looks.keep(build, packed)
             if now.generation == look.generation:
                 found = [(key, row) for key, row in zip(chunk, rows, strict=True) if row is not None]
@@ -160,14 +195,9 @@ def scan(wire: Standalone, looks: Looks, build: str) -> Iterator[tuple[bytes, by
     raise _lost(build, looks.last(build))
 
 
-def look_now(wire: Standalone, looks: Looks, build: str) -> Look:
+def look_now(wire: Wire, looks: Looks, build: str) -> Look:
     """Read a build's mark."""
     return looks.keep(build, wire.run([(b"GET", looks.last(build).name)])[0])
-
-
-def _values(wire: Standalone, names: Sequence[bytes]) -> list[bytes | None]:
-    values: list[bytes | None] = wire.run([(b"MGET", *names)])[0]
-    return values
 
 
 def _lost(build: str, now: Look) -> BuildMissing | Superseded:
@@ -176,7 +206,7 @@ def _lost(build: str, now: Look) -> BuildMissing | Superseded:
     return Superseded(what=f"a scan of online build {build!r}", held="another load of it", offered="the one before")
 
 
-def builds(wire: Standalone, names: Names) -> list[str]:
+def builds(wire: Wire, names: Names) -> list[str]:
     """Return the ids of the builds that have a mark, sorted."""
     ids = [member.decode("utf-8", "surrogatepass") for member in wire.run([(b"SMEMBERS", names.builds)])[0]]
     there = wire.run([(b"EXISTS", names.mark(label_of(build))) for build in ids]) if ids else []

@@ -10,9 +10,8 @@ from typing import Final
 import hiredis
 
 from timewell.backends.redis.links import Command, Reply, Server
-from timewell.errors import StoreUnavailable
+from timewell.backends.redis.wire import PATIENCE_S, checked
 
-PATIENCE_S: Final = 30.0  # a writer's, for one batch
 _AHEAD: Final = 2  # batches on their way while the server works on an earlier one
 
 
@@ -46,6 +45,10 @@ class Standalone:
         replies: list[Reply] = self.run([(b"MULTI",), *commands, (b"EXEC",)])[-1]
         return checked(replies, self.name)
 
+    def run_everywhere(self, command: Command) -> list[Reply]:
+        """Run a command on the server."""
+        return self.run([command])
+
     def stream(self, batches: Iterable[Sequence[Command]]) -> Iterator[list[Reply]]:
         """Run batches in order; the next is made and sent while the server works. Yields each batch's replies."""
         sent: deque[int] = deque()
@@ -61,11 +64,3 @@ class Standalone:
     def close(self) -> None:
         """Close the connections."""
         self._server.close()
-
-
-def checked(replies: list[Reply], store: str) -> list[Reply]:
-    """Return the replies; raises ``StoreUnavailable`` if the server refused a command."""
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise StoreUnavailable(problem=f"it said {str(reply).rstrip('.')}", store=store)
-    return replies

@@ -7,9 +7,11 @@ from time import monotonic
 
 from timewell.backends.redis import changing, loading, reading
 from timewell.backends.redis.changing import Change
+from timewell.backends.redis.cluster import Cluster
 from timewell.backends.redis.links import Server
 from timewell.backends.redis.names import Names
 from timewell.backends.redis.standalone import Standalone
+from timewell.backends.redis.wire import PATIENCE_S, Wire, checked
 from timewell.stores.online import BuildMark, BuildRows, OnlineCapabilities, ReadKeys, WriteReport
 
 
@@ -35,13 +37,15 @@ class RedisStore:
         self._names = Names(prefix)
         self._looks = reading.Looks(self._names)
         self._timeout_s = timeout_s
-        self._wire = Standalone(server)
+        self._server = server
+        self._opened: Wire | None = None
 
     # --- reading ---
 
     def mark(self, build: str) -> BuildMark | None:
         """Return a build's mark, or ``None`` where there is no such build."""
-        return self.read([ReadKeys(build, ())])[0].mark
+        until = monotonic() + self._timeout_s
+        return reading.mark(self._wire(until), self._looks, build, until)
 
     def read(self, wanted: Sequence[ReadKeys], *, timeout_s: float | None = None) -> list[BuildRows]:
         """Read several builds' keys in one round trip, all of one moment.
@@ -51,16 +55,16 @@ class RedisStore:
         StoreUnavailable
             The answer was not there in time, whatever the reason; connecting counts.
         """
-        limit_s = self._timeout_s if timeout_s is None else timeout_s
-        return reading.read(self._wire, self._looks, wanted, monotonic() + limit_s)
+        until = monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
+        return reading.read(self._opened or self._wire(until), self._looks, wanted, until)
 
     def scan(self, build: str) -> Iterator[tuple[bytes, bytes]]:
         """Yield every (key, row) of a build; two thousand at a time are one look."""
-        return reading.scan(self._wire, self._looks, build)
+        yield from reading.scan(self._wire(), self._looks, build)
 
     def builds(self) -> list[str]:
         """Return the ids of every build in the store."""
-        return reading.builds(self._wire, self._names)
+        return reading.builds(self._wire(), self._names)
 
     # --- writing ---
 
@@ -72,7 +76,7 @@ class RedisStore:
         Superseded
             The build exists already with a newer mark.
         """
-        return loading.load(self._wire, self._names, build, rows, mark)
+        return loading.load(self._wire(), self._names, build, rows, mark)
 
     def refresh(
         self,
@@ -94,17 +98,27 @@ class RedisStore:
             There is no such build: made from a refresh it would look whole and hold some rows only.
         """
         change = Change(build=build, acts=changing.acts_of(upserts, deletes), offered=mark, base_seq=base_seq)
-        return changing.refresh(self._wire, self._names, self._looks, change)
+        return changing.refresh(self._wire(), self._names, self._looks, change)
 
     def erase(self, build: str, keys: Sequence[bytes]) -> int:
         """Delete rows whatever their order (a person asked to be forgotten); returns how many were there."""
-        return changing.erase(self._wire, self._names, self._looks, build, keys)
+        return changing.erase(self._wire(), self._names, self._looks, build, keys)
 
     def drop(self, build: str) -> None:
         """Remove a build; nothing happens if it is not there."""
-        loading.drop(self._wire, self._names, build)
+        loading.drop(self._wire(), self._names, build)
 
     def close(self) -> None:
         """Release what this process holds; the store may be used again afterwards."""
         self._looks.clear()
-        self._wire.close()
+        if self._opened is not None:
+            self._opened.close()
+        self._opened = None
+
+    def _wire(self, until: float | None = None) -> Wire:
+        """Return how the server is asked; at the first call it says whether it is a cluster's."""
+        if self._opened is None:
+            asked = self._server.run([(b"INFO", b"cluster")], until or monotonic() + PATIENCE_S)
+            is_cluster = b"cluster_enabled:1" in checked(asked, self._server.name)[0]
+            self._opened = Cluster(self._server) if is_cluster else Standalone(self._server)
+        return self._opened

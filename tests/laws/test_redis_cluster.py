@@ -1,0 +1,118 @@
+"""The online store in a Redis Cluster: the laws of rows, and what only a cluster can do: move slots, lose a node."""
+
+from __future__ import annotations
+
+from collections import Counter
+from hashlib import blake2b
+from pathlib import Path
+
+import pytest
+
+from timewell.backends import redis
+from timewell.backends.redis.cluster import slot_of
+from timewell.errors import BuildMissing, StoreUnavailable, Superseded
+from timewell.stores.online import ReadKeys
+from timewell.testing.online_children import mark_of
+from timewell.testing.online_laws import GROUP, OnlineRowLaws, text_key
+from timewell.testing.redis_server import running_cluster
+
+WAIT_S = 10.0
+MANY = [text_key(f"{number:05}") for number in range(3_000)]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with running_cluster() as nodes:
+        yield nodes
+
+
+class TestRedisCluster(OnlineRowLaws):
+    opener = "timewell.backends.redis:open"
+
+    @pytest.fixture(autouse=True)
+    def _cluster(self, cluster) -> None:
+        self.url = cluster[0].url
+
+    def settings(self, place: Path) -> dict[str, object]:
+        prefix = blake2b(str(place).encode(), digest_size=8).hexdigest()
+        return {"url": self.url, "prefix": prefix, "timeout_s": WAIT_S}
+
+
+@pytest.fixture
+def store(cluster):
+    for node in cluster:
+        node.ask("FLUSHALL")
+    opened = redis.open(cluster[1].url, prefix="shop", timeout_s=WAIT_S)
+    opened.load(GROUP, [(key, b"1") for key in MANY], mark_of(1))
+    yield opened
+    opened.close()
+
+
+def looked_up(store, keys=MANY):
+    return store.read([ReadKeys(GROUP, keys)])[0]
+
+
+def test_a_keys_slot_is_what_the_server_says(cluster) -> None:
+    for name in (b"a", b"{a}b", b"x{a}b", b"{}a", b"{", b"}{a}", b"a{b}{c}", b"\xff{\0}"):
+        assert cluster[0].ask("CLUSTER", "KEYSLOT", name) == slot_of(name)
+
+
+def test_rows_lie_on_every_node_and_are_read_from_all(store, cluster) -> None:
+    shares = [node.ask("DBSIZE") for node in cluster]
+    assert min(shares) > len(MANY) / 5
+    assert looked_up(store).rows == [b"1"] * len(MANY)
+    report = store.refresh(GROUP, [(key, b"2") for key in MANY[:2_000]], MANY[2_500:], mark_of(2))
+    assert (report.written, report.deleted, report.rows) == (2_000, 500, 2_500)
+    assert Counter(looked_up(store).rows) == {b"2": 2_000, b"1": 500, None: 500}
+    assert dict(store.scan(GROUP)) == {key: row for key, row in zip(MANY, looked_up(store).rows, strict=True) if row}
+    store.drop(GROUP)
+    assert sum(node.ask("DBSIZE") for node in cluster) == 0
+
+
+def test_an_older_refresh_is_refused_on_every_node(store) -> None:
+    store.refresh(GROUP, [], [MANY[0]], mark_of(5))
+    with pytest.raises(Superseded):
+        store.refresh(GROUP, [(key, b"older") for key in MANY], [], mark_of(4))
+    assert Counter(looked_up(store).rows) == {b"1": len(MANY) - 1, None: 1}
+
+
+def test_a_part_that_a_node_lost_is_never_read_as_no_value(store, cluster) -> None:
+    next(node for node in cluster if not _has_mark(node)).ask("FLUSHALL")
+    assert looked_up(store) == (None, [None] * len(MANY))
+    assert store.mark(GROUP) is None
+    with pytest.raises(BuildMissing):
+        store.refresh(GROUP, [(MANY[0], b"2")], [], mark_of(2))
+    store.load(GROUP, [(key, b"3") for key in MANY], mark_of(3))
+    assert looked_up(store).rows == [b"3"] * len(MANY)
+
+
+def _has_mark(node) -> bool:
+    return any(name.endswith(b":mark") for name in node.ask("KEYS", "*"))
+
+
+def test_slots_that_move_are_followed(store, cluster) -> None:
+    assert looked_up(store).rows == [b"1"] * len(MANY)
+    name = next(name for name in cluster[0].ask("KEYS", "*{*") if not name.endswith((b":mark", b":control")))
+    slot = slot_of(name)
+    source, target = cluster[0], cluster[2]
+    ids = [node.ask("CLUSTER", "MYID") for node in (source, target)]
+    target.ask("CLUSTER", "SETSLOT", str(slot), "IMPORTING", ids[0])
+    source.ask("CLUSTER", "SETSLOT", str(slot), "MIGRATING", ids[1])
+    keys = source.ask("CLUSTER", "GETKEYSINSLOT", str(slot), "10000")
+    source.ask("MIGRATE", "127.0.0.1", str(target.port), "", "0", "5000", "KEYS", *keys)
+    assert looked_up(store).rows == [b"1"] * len(MANY), "asked where the slot goes to"
+    for node in (target, source, cluster[1]):
+        node.ask("CLUSTER", "SETSLOT", str(slot), "NODE", ids[1])
+    assert looked_up(store).rows == [b"1"] * len(MANY), "told that it has moved"
+    assert store.refresh(GROUP, [(key, b"2") for key in MANY], [], mark_of(2)).written == len(MANY)
+
+
+def test_a_frozen_node_holds_no_read_up(store, cluster) -> None:
+    assert looked_up(store).rows == [b"1"] * len(MANY)
+    cluster[2].freeze()
+    try:
+        with pytest.raises(StoreUnavailable):
+            store.read([ReadKeys(GROUP, MANY)], timeout_s=0.05)
+    finally:
+        cluster[2].thaw()
+    assert looked_up(store).rows == [b"1"] * len(MANY)
