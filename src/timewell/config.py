@@ -20,6 +20,12 @@ _PLACE = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<place>[^`]*)`)?")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
+DURATIONS = (
+    ("online", "timeout"),
+    ("retention", "rollback_window"),
+    ("retention", "snapshots"),
+)
+
 TEMPLATE = """\
 # A Timewell project. Every key: docs/reference/configuration.md
 project = "{name}"
@@ -174,18 +180,13 @@ def read_config(root: Path, profile: str | None = None) -> Config:
 
 
 def _refuse_wrong_durations(config: Config, file: Path) -> None:
-    retention = config.retention
-    durations = {
-        "online.timeout": config.online.timeout,
-        "retention.rollback_window": retention.rollback_window,
-        "retention.snapshots": retention.snapshots,
-    }
-    for place, text in durations.items():
+    for table, name in DURATIONS:
+        text = getattr(getattr(config, table), name)
         try:
             if text is not None:
                 parse_duration(text)
         except InvalidDuration as problem:
-            raise ConfigError(file=str(file), problem=f"{place}: {problem}", hint=problem.hint) from None
+            raise ConfigError(file=str(file), problem=f"{table}.{name}: {problem}", hint=problem.hint) from None
 
 
 def _explained(problem: str) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from timewell.backends import redis
-from timewell.backends.redis.links import Link, Server
+from timewell.backends.redis.links import Link, Server, server_at
 from timewell.errors import StoreUnavailable
 from timewell.stores.online import ReadKeys
 from timewell.testing.fault_proxy import FaultProxy
@@ -200,7 +200,9 @@ class ReusingServer(Server):
 
 
 def test_a_store_that_uses_an_abandoned_connection_again_would_be_caught(proxy) -> None:
-    broken = redis.RedisStore(ReusingServer(f"redis://127.0.0.1:{proxy.port}/0"), prefix="timewell", timeout_s=HEALED_S)
+    broken = redis.RedisStore(
+        ReusingServer(server_at(f"redis://127.0.0.1:{proxy.port}/0")._pool), prefix="timewell", timeout_s=HEALED_S
+    )
     assert outcome(broken, 0, limit_s=HEALED_S) == "right"
     assert "wrong" in late_answers(broken, proxy)
     broken.close()

@@ -14,7 +14,7 @@ import pytest
 from timewell.backends import redis
 from timewell.backends.redis import changing, loading, names, scripts
 from timewell.backends.redis.changing import Change, acts_of
-from timewell.backends.redis.links import Server
+from timewell.backends.redis.links import server_at
 from timewell.errors import BuildMissing, ConfigError, StoreUnavailable, Superseded, Unsupported
 from timewell.stores.online import ReadKeys
 from timewell.testing.online_children import KEYS, mark_of
@@ -63,7 +63,7 @@ def row(store, key=KEYS[0], build=GROUP):
 
 def everything_in(server) -> bytes:
     """Return all names and values of a server as one text."""
-    asking = Server(server.url)
+    asking = server_at(server.url)
     found = server.ask("KEYS", "*")
     kinds = asking.run([(b"TYPE", name) for name in found], monotonic() + 60)
     reading = {b"string": b"GET", b"set": b"SMEMBERS", b"hash": b"HGETALL"}

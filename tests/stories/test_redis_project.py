@@ -11,6 +11,7 @@ import pytest
 
 import timewell as tw
 from timewell.errors import ConfigError, MissingExtra, NeverMaterialized, StoreUnavailable
+from timewell.run.doctor import doctor
 from timewell.testing.redis_server import RedisServer, running_server
 
 NOW = "2026-03-01T00:00:00Z"
@@ -71,6 +72,7 @@ def test_an_emptied_redis_is_told_and_mended_by_one_command(shop: tw.FeatureStor
     server.kill()
     with pytest.raises(StoreUnavailable):
         answered(shop)
+    assert [finding.subject for finding in doctor(shop.project) if not finding.sound] == ["online store"]
     server.start()
     with pytest.raises(NeverMaterialized, match="never been materialized") as told:
         answered(shop)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from timewell.catalog.lookup import load_catalog, source_catalog
 from timewell.catalog.prepare import check_schema
-from timewell.errors import TimewellError
+from timewell.errors import StoreUnavailable, TimewellError
 from timewell.stores.project import Project
 
 
@@ -74,7 +74,11 @@ def _files(project: Project) -> Iterator[Finding]:
 def _builds(project: Project) -> Iterator[Finding]:
     for record in project.registry.builds():
         name = f"online build of {record.group}@{record.version}"
-        mark = project.online.mark(record.build)
+        try:
+            mark = project.online.mark(record.build)
+        except StoreUnavailable as error:
+            yield Finding(subject="online store", sound=False, detail=str(error).rstrip("."), hint=error.hint)
+            return
         if mark is None:
             hint = f"Run `timewell materialize online {record.group}`."
             yield Finding(subject=name, sound=False, detail="it is not in the online store", hint=hint)

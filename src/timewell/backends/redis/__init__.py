@@ -20,7 +20,7 @@ value". Nothing here is the only copy: every build can be made again from the of
 
 from __future__ import annotations
 
-from timewell.backends.redis.links import Server
+from timewell.backends.redis.links import server_at
 from timewell.backends.redis.store import RedisStore
 
 
@@ -36,4 +36,4 @@ def open(url: str = "redis://127.0.0.1:6379/0", *, prefix: str = "timewell", tim
     timeout_s
         How long a read may take for which the caller sets no limit; seconds.
     """
-    return RedisStore(Server(url), prefix=prefix, timeout_s=timeout_s)
+    return RedisStore(server_at(url), prefix=prefix, timeout_s=timeout_s)

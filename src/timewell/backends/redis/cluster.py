@@ -56,9 +56,9 @@ class Cluster:
                 values[place] = value
         return values
 
-    def run(self, commands: Sequence[Command]) -> list[Reply]:
+    def run(self, commands: Sequence[Command], until: float | None = None) -> list[Reply]:
         """Run commands, in order where their keys lie together, in one round trip."""
-        return checked(self._routed(commands, monotonic() + PATIENCE_S), self.name)
+        return checked(self._routed(commands, until or monotonic() + PATIENCE_S), self.name)
 
     def run_at_once(self, commands: Sequence[Command]) -> list[Reply]:
         """Nothing is at once on several nodes."""

@@ -96,30 +96,14 @@ class Server:
 
     Parameters
     ----------
-    url
-        ``redis://``, ``rediss://`` (TLS) or ``unix://``, as redis-py reads it.
-
-    Raises
-    ------
-    ConfigError
-        The URL cannot be read.
+    pool
+        How redis-py opens a connection to it; nothing else of it is used.
     """
 
-    def __init__(self, url: str) -> None:
-        try:
-            pool = ConnectionPool.from_url(
-                url,
-                protocol=2,
-                retry=Retry(NoBackoff(), 0),  # else it tries ten times: 4 s for a dead server despite a 20 ms timeout
-                socket_connect_timeout=CONNECT_S,
-                socket_timeout=CONNECT_S,
-            )
-            pool.connection_class(**pool.connection_kwargs)  # refuses options that it does not know
-        except (ValueError, TypeError, RedisError) as problem:
-            raise ConfigError(file="timewell.toml", problem=f"online.url: {_without_secret(url, problem)}") from None
+    def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
         where = pool.connection_kwargs
-        self.host: str = where.get("path") or str(where.get("host", "localhost"))
+        self.host = str(where.get("path") or where.get("host", "localhost"))
         self.port = int(where.get("port", 6379))
         self.name = f"Redis at {self.host}" + ("" if "path" in where else f":{self.port}")
         self.reset()
@@ -136,16 +120,9 @@ class Server:
         self._problem = ""
 
     def sibling(self, host: str, port: int) -> Server:
-        """Return another node of the same cluster, reached by the same credentials."""
-        other = object.__new__(Server)
-        other._pool = ConnectionPool(
-            connection_class=self._pool.connection_class,
-            **{**self._pool.connection_kwargs, "host": host, "port": port},
-        )
-        other.host, other.port, other.name = host, port, f"Redis at {host}:{port}"
-        other.reset()
-        _servers.add(other)
-        return other
+        """Return another node of the same cluster, reached with the same credentials."""
+        where = {**self._pool.connection_kwargs, "host": host, "port": port}
+        return Server(ConnectionPool(connection_class=self._pool.connection_class, **where))
 
     def run(self, commands: Sequence[Command], until: float) -> list[Reply]:
         """Send commands in one go and return their replies, errors among them as they are.
@@ -253,9 +230,27 @@ def _told(error: BaseException) -> str:
     return str(error).rstrip(".") or type(error).__name__
 
 
-def _without_secret(url: str, problem: Exception) -> str:
-    text = str(problem)
-    return text if url not in text else "it is no URL of a Redis server"
+def server_at(url: str) -> Server:
+    """Return the server of a URL: ``redis://``, ``rediss://`` (TLS) or ``unix://``, as redis-py reads it.
+
+    Raises
+    ------
+    ConfigError
+        The URL cannot be read.
+    """
+    try:
+        pool = ConnectionPool.from_url(
+            url,
+            protocol=2,
+            retry=Retry(NoBackoff(), 0),  # else it tries ten times: 4 s for a dead server despite a 20 ms timeout
+            socket_connect_timeout=CONNECT_S,
+            socket_timeout=CONNECT_S,
+        )
+        pool.connection_class(**pool.connection_kwargs)  # refuses options that it does not know
+    except (ValueError, TypeError, RedisError) as problem:
+        text = "it is no URL of a Redis server" if url in str(problem) else str(problem)
+        raise ConfigError(file="timewell.toml", problem=f"online.url: {text}") from None
+    return Server(pool)
 
 
 _servers: weakref.WeakSet[Server] = weakref.WeakSet()

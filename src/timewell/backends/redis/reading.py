@@ -206,8 +206,9 @@ def _lost(build: str, now: Look) -> BuildMissing | Superseded:
     return Superseded(what=f"a scan of online build {build!r}", held="another load of it", offered="the one before")
 
 
-def builds(wire: Wire, names: Names) -> list[str]:
+def builds(wire: Wire, names: Names, until: float) -> list[str]:
     """Return the ids of the builds that have a mark, sorted."""
-    ids = [member.decode("utf-8", "surrogatepass") for member in wire.run([(b"SMEMBERS", names.builds)])[0]]
-    there = wire.run([(b"EXISTS", names.mark(label_of(build))) for build in ids]) if ids else []
+    [members] = wire.run([(b"SMEMBERS", names.builds)], until)
+    ids = [member.decode("utf-8", "surrogatepass") for member in members]
+    there = wire.run([(b"EXISTS", names.mark(label_of(build))) for build in ids], until) if ids else []
     return sorted(build for build, found in zip(ids, there, strict=True) if found)

@@ -36,9 +36,9 @@ class Standalone:
         values: list[bytes | None] = checked(replies, self.name)[0]
         return values
 
-    def run(self, commands: Sequence[Command]) -> list[Reply]:
+    def run(self, commands: Sequence[Command], until: float | None = None) -> list[Reply]:
         """Run commands one after the other, in one round trip."""
-        return checked(self._server.run(commands, monotonic() + PATIENCE_S), self.name)
+        return checked(self._server.run(commands, until or monotonic() + PATIENCE_S), self.name)
 
     def run_at_once(self, commands: Sequence[Command]) -> list[Reply]:
         """Run commands with nothing between them, in one round trip."""

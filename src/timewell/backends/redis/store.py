@@ -64,7 +64,8 @@ class RedisStore:
 
     def builds(self) -> list[str]:
         """Return the ids of every build in the store."""
-        return reading.builds(self._wire(), self._names)
+        until = monotonic() + self._timeout_s
+        return reading.builds(self._wire(until), self._names, until)
 
     # --- writing ---
 

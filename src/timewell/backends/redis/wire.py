@@ -29,8 +29,8 @@ class Wire(Protocol):
         """Return the values of some names; those of equal Cluster tags as they are at one moment."""
         ...
 
-    def run(self, commands: Sequence[Command]) -> list[Reply]:
-        """Run commands, in order where their keys lie together, in one round trip."""
+    def run(self, commands: Sequence[Command], until: float | None = None) -> list[Reply]:
+        """Run commands, in order where their keys lie together, in one round trip; in ``PATIENCE_S`` if need be."""
         ...
 
     def run_at_once(self, commands: Sequence[Command]) -> list[Reply]:
