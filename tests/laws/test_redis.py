@@ -313,6 +313,19 @@ def test_nothing_is_left_of_a_load_that_failed_or_was_refused_or_was_replaced(st
     assert len(there()) == len(before)
 
 
+def test_a_load_whose_last_answer_was_lost_stays_where_it_was_done(store, monkeypatch) -> None:
+    swap = loading._swap
+
+    def cut(*arguments):
+        swap(*arguments)
+        raise StoreUnavailable(problem="it closed the connection", store="Redis")
+
+    monkeypatch.setattr(loading, "_swap", cut)
+    with pytest.raises(StoreUnavailable):
+        store.load(GROUP, [(key, b"row") for key in KEYS], mark_of(1))
+    assert store.read([ReadKeys(GROUP, KEYS)])[0].rows == [b"row"] * len(KEYS), "the mark names it: its rows stay"
+
+
 # --- forgetting ------------------------------------------------------------------------------------------------------
 
 

@@ -67,10 +67,15 @@ def load(wire: Wire, names: Names, build: str, rows: Iterable[Pair], mark: Build
     )[-1]
     try:
         counts = _write_rows(wire, names, new, rows)
-        marked, before = _swap(wire, names, build, new, mark, counts, held)
+        fences = _fences(new, mark, counts)
+        if held:  # loose from now on: where this process is killed after the swap, the next load sweeps it
+            fences.append((b"SADD", names.loose, names.generation(label, read_mark(held)[1]).member))
+        wire.run(fences)
+        marked, before = _swap(wire, names, build, new, mark, sum(counts))
     except BaseException:
         with suppress(StoreUnavailable):
-            remove(wire, names, new)
+            wire.run([(b"DEL", names.alive(new))])
+            _sweep_one(wire, names, new)  # unless the answer to a swap that was done is all that failed
         raise
     wire.run([(b"SREM", names.loose, new.member), (b"DEL", names.alive(new))])
     if before:
@@ -78,25 +83,15 @@ def load(wire: Wire, names: Names, build: str, rows: Iterable[Pair], mark: Build
     return WriteReport(written=marked.rows, deleted=0, rows=marked.rows, mark=marked)
 
 
-def _swap(
-    wire: Wire,
-    names: Names,
-    build: str,
-    new: Generation,
-    mark: BuildMark,
-    counts: Sequence[int],
-    held: bytes | None,
-) -> tuple[BuildMark, bytes]:
-    """Write the parts' counts, then the mark; returns it and the one before."""
-    keys = (names.mark(new.label), names.control(new.label))
+def _fences(new: Generation, mark: BuildMark, counts: Sequence[int]) -> list[Command]:
     order = order_of(mark)
-    fences: list[Command] = [
-        (b"SET", new.part(part), order + _NO_TOKEN + number(rows)) for part, rows in enumerate(counts)
-    ]
-    if held:  # loose from now on: where this process is killed after the swap, the next load sweeps it
-        fences.append((b"SADD", names.loose, names.generation(new.label, read_mark(held)[1]).member))
-    wire.run(fences)
-    offered = (order, new.number, number(mark.refresh_seq), number(sum(counts)), body_of(mark))
+    return [(b"SET", new.part(part), order + _NO_TOKEN + number(rows)) for part, rows in enumerate(counts)]
+
+
+def _swap(wire: Wire, names: Names, build: str, new: Generation, mark: BuildMark, rows: int) -> tuple[BuildMark, bytes]:
+    """Let the build's mark name the new generation; returns it and the one before (empty if there was none)."""
+    keys = (names.mark(new.label), names.control(new.label))
+    offered = (order_of(mark), new.number, number(mark.refresh_seq), number(rows), body_of(mark))
     outcome, *more = wire.run([(b"EVAL", scripts.SWAP, 2, *keys, *offered)])[0]
     if outcome == b"older":
         raise superseded(build, more[0], mark)
@@ -196,10 +191,14 @@ def drop(wire: Wire, names: Names, build: str) -> None:
 def sweep(wire: Wire, names: Names) -> None:
     """Remove the generations that killed processes left."""
     for member in wire.run([(b"SMEMBERS", names.loose)])[0]:
-        loose = names.of_member(member)
-        keys = (names.mark(loose.label), names.control(loose.label), names.alive(loose))
-        if wire.run([(b"EVAL", scripts.CLAIM, 3, *keys, loose.number)])[0]:
-            remove(wire, names, loose)
+        _sweep_one(wire, names, names.of_member(member))
+
+
+def _sweep_one(wire: Wire, names: Names, loose: Generation) -> None:
+    """Remove a generation, unless its loader is alive or a mark names it; its loader cannot publish it after that."""
+    keys = (names.mark(loose.label), names.control(loose.label), names.alive(loose))
+    if wire.run([(b"EVAL", scripts.CLAIM, 3, *keys, loose.number)])[0]:
+        remove(wire, names, loose)
 
 
 def remove(wire: Wire, names: Names, loose: Generation) -> None:
