@@ -11,6 +11,7 @@ from time import monotonic
 
 import pytest
 
+from timewell import chance
 from timewell.backends import redis
 from timewell.backends.redis import changing, loading, names, scripts
 from timewell.backends.redis.changing import Change, acts_of
@@ -21,13 +22,14 @@ from timewell.testing.online_children import KEYS, mark_of
 from timewell.testing.online_laws import GROUP, OnlineStoreLaws, text_key
 from timewell.testing.redis_server import redis_url, running_server
 
+SESSION = f"test-{chance.new_id()}-"
 OPENER = "timewell.backends.redis:open"
 WAIT_S = 5.0  # no test fails because the machine is busy
 
 
 @pytest.fixture(scope="session")
 def url():
-    with redis_url() as found:
+    with redis_url(SESSION) as found:
         yield found
 
 
@@ -39,7 +41,7 @@ class TestRedis(OnlineStoreLaws):
         self.url = url
 
     def settings(self, place: Path) -> dict[str, object]:
-        prefix = blake2b(str(place).encode(), digest_size=8).hexdigest()
+        prefix = SESSION + blake2b(str(place).encode(), digest_size=8).hexdigest()
         return {"url": self.url, "prefix": prefix, "timeout_s": WAIT_S}
 
 

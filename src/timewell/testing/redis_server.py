@@ -21,6 +21,8 @@ from typing import Final
 import hiredis
 import pytest
 
+from timewell.backends.redis.links import server_at
+
 URL_ENVIRONMENT: Final = "TIMEWELL_TEST_REDIS_URL"
 _STARTS: Final = 5
 _START_S: Final = 10.0
@@ -173,11 +175,18 @@ def _knows_all(server: RedisServer, nodes: int) -> bool:
 
 
 @contextmanager
-def redis_url() -> Iterator[str]:
-    """Yield the URL of a Redis for tests that leave it running: the environment's, else a server of their own."""
+def redis_url(prefix: str) -> Iterator[str]:
+    """Yield the URL of a Redis for tests that leave it running: the environment's, else a server of their own.
+
+    Names that begin with the prefix are deleted afterwards.
+    """
     given = os.environ.get(URL_ENVIRONMENT)
-    if given:
-        yield given
+    if not given:
+        with running_server() as server:
+            yield server.url
         return
-    with running_server() as server:
-        yield server.url
+    yield given
+    there, until = server_at(given), time.monotonic() + _START_S
+    found = there.run([(b"KEYS", f"{prefix}*")], until)[0]
+    there.run([(b"UNLINK", name) for name in found], until)
+    there.close()
