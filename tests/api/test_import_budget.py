@@ -12,7 +12,20 @@ from pathlib import Path
 import pytest
 
 MODULES = 150
-HEAVY = ("alembic", "duckdb", "lmdb", "numpy", "pandas", "polars", "pyarrow", "pydantic", "pyspark", "sqlalchemy")
+HEAVY = (
+    "alembic",
+    "duckdb",
+    "hiredis",
+    "lmdb",
+    "numpy",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "pydantic",
+    "pyspark",
+    "redis",
+    "sqlalchemy",
+)
 HELP_RATIO = 1.5
 RUNS = 7
 

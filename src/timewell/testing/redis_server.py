@@ -21,7 +21,7 @@ from typing import Final
 import hiredis
 import pytest
 
-from timewell.backends.redis.links import server_at
+from timewell.backends.redis.links import packed, server_at
 
 URL_ENVIRONMENT: Final = "TIMEWELL_TEST_REDIS_URL"
 _STARTS: Final = 5
@@ -112,7 +112,7 @@ def ask(port: int, *words: str | bytes) -> object:
     """Run one command on a server of this machine, over a connection of its own."""
     reader = hiredis.Reader()
     with socket.create_connection(("127.0.0.1", port), timeout=_START_S) as connection:
-        connection.sendall(hiredis.pack_command(words))
+        connection.sendall(packed([words]))
         while (reply := reader.gets()) is False:
             received = connection.recv(1 << 16)
             if not received:

@@ -178,7 +178,8 @@ class _Writer:
 
     def _check(self, reply: Reply) -> list[Reply]:
         """Return what a script answered; raises where it did nothing."""
-        outcome, *more = reply
+        outcome: bytes = reply[0]
+        more: list[Reply] = reply[1:]
         change = self._change
         if outcome == b"done":
             return more

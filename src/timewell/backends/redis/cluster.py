@@ -14,9 +14,7 @@ from contextlib import ExitStack
 from time import monotonic
 from typing import Final
 
-import hiredis
-
-from timewell.backends.redis.links import Command, Link, Reply, Server
+from timewell.backends.redis.links import Command, Link, Reply, Server, packed
 from timewell.backends.redis.names import PARTS
 from timewell.backends.redis.wire import PATIENCE_S, checked
 from timewell.errors import StoreUnavailable
@@ -148,7 +146,7 @@ class Cluster:
                 asked: list[tuple[Link, list[int]]] = []
                 for node, places in groups.items():
                     link = links.enter_context(node.linked(until))
-                    link.send(b"".join(hiredis.pack_command(commands[place]) for place in places), until)
+                    link.send(packed(commands[place] for place in places), until)
                     asked.append((link, places))
                 for link, places in asked:
                     for place, reply in zip(places, link.receive(len(places), until), strict=True):

@@ -12,7 +12,7 @@ import select
 import socket
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any, Final
@@ -61,10 +61,10 @@ class Link:
         """Whether nothing has come in since the last reply: neither its end nor an answer nobody waited for."""
         return not self._poll.poll(0)
 
-    def send(self, packed: bytes, until: float) -> None:
-        """Send bytes; raises ``OSError``, also when the deadline passes."""
+    def send(self, words: bytes, until: float) -> None:
+        """Send packed commands; raises ``OSError``, also when the deadline passes."""
         self._sock.settimeout(max(until - monotonic(), 1e-6))
-        self._sock.sendall(packed)  # its timeout is for all of it
+        self._sock.sendall(words)  # its timeout is for all of it
 
     def receive(self, count: int, until: float) -> list[Reply]:
         """Return the next replies; raises ``OSError``, also when the deadline passes."""
@@ -82,7 +82,7 @@ class Link:
             size = self._sock.recv_into(buffer)
             if size == 0:
                 raise ConnectionResetError("it closed the connection")
-            self._reader.feed(buffer, 0, size)
+            self._reader.feed(buffer, 0, size)  # type: ignore[arg-type]  # any buffer will do
         return replies
 
     def close(self) -> None:
@@ -132,12 +132,12 @@ class Server:
         StoreUnavailable
             The deadline (an instant of the monotonic clock) passed, or the connection failed.
         """
-        return self.ask(b"".join(map(hiredis.pack_command, commands)), len(commands), until)
+        return self.ask(packed(commands), len(commands), until)
 
-    def ask(self, packed: bytes, count: int, until: float) -> list[Reply]:
+    def ask(self, words: bytes, count: int, until: float) -> list[Reply]:
         """Send packed commands in one go and return so many replies."""
         with self.linked(until) as link:
-            link.send(packed, until)
+            link.send(words, until)
             return link.receive(count, until)
 
     @contextmanager
@@ -222,6 +222,11 @@ class Server:
             else:
                 self._idle.append(link)
                 changed.notify()
+
+
+def packed(commands: Iterable[Command]) -> bytes:
+    """Return commands as they go over a connection."""
+    return b"".join(map(hiredis.pack_command, commands))  # type: ignore[arg-type]  # its stub wants tuples of one
 
 
 def _told(error: BaseException) -> str:

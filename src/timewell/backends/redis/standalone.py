@@ -7,9 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from time import monotonic
 from typing import Final
 
-import hiredis
-
-from timewell.backends.redis.links import Command, Reply, Server
+from timewell.backends.redis.links import Command, Reply, Server, packed
 from timewell.backends.redis.wire import PATIENCE_S, checked
 
 _AHEAD: Final = 2  # batches on their way while the server works on an earlier one
@@ -32,7 +30,7 @@ class Standalone:
 
     def get_many(self, names: Sequence[bytes], until: float) -> list[bytes | None]:
         """Return the values of some names as they are at one moment, in one round trip."""
-        replies = self._server.ask(hiredis.pack_command((b"MGET", *names)), 1, until)
+        replies = self._server.ask(packed([(b"MGET", *names)]), 1, until)
         values: list[bytes | None] = checked(replies, self.name)[0]
         return values
 
@@ -54,7 +52,7 @@ class Standalone:
         sent: deque[int] = deque()
         with self._server.linked(monotonic() + PATIENCE_S) as link:
             for batch in batches:
-                link.send(b"".join(map(hiredis.pack_command, batch)), monotonic() + PATIENCE_S)
+                link.send(packed(batch), monotonic() + PATIENCE_S)
                 sent.append(len(batch))
                 if len(sent) > _AHEAD:
                     yield checked(link.receive(sent.popleft(), monotonic() + PATIENCE_S), self.name)
