@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from timewell.backends.duckdb import DuckEngine
 from timewell.backends.duckdb.idle import Idle
+from timewell.define.source import Source
+from timewell.stores.query import SourceCatalog
 
 
 def closed(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -54,3 +60,17 @@ def test_a_connection_from_before_a_fork_is_left_alone(monkeypatch: pytest.Monke
     assert idle.take("here") is None
     assert not closed(connection)
     connection.close()
+
+
+def test_a_database_beside_files_is_attached_though_a_connection_waits_for_these_files(tmp_path: Path) -> None:
+    rows = Source(name="rows", path="rows.parquet", event_time="at")
+    sales = Source(name="sales", database="sales.db", table="sales", event_time="at")
+    pq.write_table(pa.table({"at": [1]}), tmp_path / "rows.parquet")
+    with duckdb.connect(str(tmp_path / "sales.db")) as database:
+        database.execute("CREATE TABLE sales AS SELECT 1 AS at")
+    engine = DuckEngine()
+    with engine.session(SourceCatalog(root=tmp_path, sources={"rows": rows})) as session:
+        assert list(session.columns(rows)) == ["at"]
+
+    with engine.session(SourceCatalog(root=tmp_path, sources={"rows": rows, "sales": sales})) as session:
+        assert list(session.columns(sales)) == ["at"]

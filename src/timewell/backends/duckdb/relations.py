@@ -60,12 +60,13 @@ def directories(catalog: SourceCatalog) -> list[str]:
 
 def attach_databases(connection: duckdb.DuckDBPyConnection, catalog: SourceCatalog) -> None:
     """Attach the DuckDB files among the sources, read only; this must happen before the session is locked."""
-    for number, file in enumerate(_duckdb_files(catalog)):
+    for number, file in enumerate(duckdb_files(catalog)):
         with suppress(duckdb.Error):  # damaged, or open for writing elsewhere: an error for who reads it, see _table
             connection.execute(f"ATTACH {literal(str(file))} AS {identifier(f'db{number}')} (READ_ONLY)")
 
 
-def _duckdb_files(catalog: SourceCatalog) -> list[Path]:
+def duckdb_files(catalog: SourceCatalog) -> list[Path]:
+    """Return the DuckDB files among the sources: a session has to attach them before it is locked."""
     sources = (*catalog.sources.values(), *catalog.earlier)
     files = {file for source in sources if (file := database_file(catalog, source))}
     return sorted(file for file in files if file.is_file() and not _is_sqlite(file))
@@ -170,7 +171,7 @@ def _table(connection: duckdb.DuckDBPyConnection, catalog: SourceCatalog, source
     if not file.is_file():
         raise SourceUnreadable(source=source.name, location=str(file), problem="there is no such file")
     if not _is_sqlite(file):
-        attached = f"db{_duckdb_files(catalog).index(file)}"
+        attached = f"db{duckdb_files(catalog).index(file)}"
         there = connection.execute("SELECT 1 FROM duckdb_databases() WHERE database_name = ?", [attached]).fetchall()
         if not there:
             problem = "it is no DuckDB or SQLite file, or another process has it open for writing"

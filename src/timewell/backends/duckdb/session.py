@@ -49,7 +49,7 @@ class DuckSession:
         self._columns: dict[_Place, dict[str, str]] = {}
         self._relations: dict[_Place, str] = {}
         self._idle = idle
-        self._place = (settings, *relations.directories(catalog))
+        self._place = (settings, *relations.directories(catalog), *relations.duckdb_files(catalog))
         self._connection = idle.take(self._place) or self._connected()
 
     def _connected(self) -> duckdb.DuckDBPyConnection:
