@@ -20,7 +20,7 @@ from timewell.errors import BuildMissing, ConfigError, StoreUnavailable, Superse
 from timewell.stores.online import ReadKeys
 from timewell.testing.online_children import KEYS, mark_of
 from timewell.testing.online_laws import GROUP, OnlineStoreLaws, text_key
-from timewell.testing.redis_server import redis_url, running_server
+from timewell.testing.redis_server import free_port, redis_url, running_server
 
 SESSION = f"test-{chance.new_id()}-"
 OPENER = "timewell.backends.redis:open"
@@ -408,6 +408,30 @@ def test_a_wrong_password_is_told_as_what_it_is(server) -> None:
         right = redis.open(guarded.url.replace("//", "//:right@"), timeout_s=WAIT_S)
         assert right.mark(GROUP) is None
         right.close()
+
+
+def test_a_socket_file_and_tls_are_ways_to_a_server_too(tmp_path) -> None:
+    key, certificate, socket_file = tmp_path / "key.pem", tmp_path / "certificate.pem", tmp_path / "redis.sock"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
+    made += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(made, check=True, capture_output=True)
+    port = free_port()
+    options = ["--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
+    options += ["--tls-ca-cert-file", str(certificate), "--tls-auth-clients", "no", "--unixsocket", str(socket_file)]
+    with running_server(*options) as server:
+        rows = [(text_key(f"{number}"), bytes(1_000)) for number in range(3_000)]
+        urls = [f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificate}", f"unix://{socket_file}?db=0", server.url]
+        for place, url in enumerate(urls):
+            store = redis.open(url, timeout_s=WAIT_S)
+            store.load(f"build/{place}", rows, mark_of(1))
+            for _ in range(3):
+                assert (
+                    store.read([ReadKeys(f"build/{place}", [key for key, _ in rows])])[0].rows == [bytes(1_000)] * 3_000
+                )
+            store.close()
+        distrusting = redis.open(f"rediss://127.0.0.1:{port}/0", timeout_s=WAIT_S)
+        with pytest.raises(StoreUnavailable, match="certificate"):
+            distrusting.mark(GROUP)
 
 
 def test_writes_are_ordered_by_numbers_not_by_letters(store) -> None:

@@ -13,7 +13,7 @@ from timewell.backends.redis.cluster import slot_of
 from timewell.errors import BuildMissing, StoreUnavailable, Superseded
 from timewell.stores.online import ReadKeys
 from timewell.testing.online_children import mark_of
-from timewell.testing.online_laws import GROUP, OnlineRowLaws, text_key
+from timewell.testing.online_laws import GROUP, OnlineRowLaws, OnlineSharingLaws, text_key
 from timewell.testing.redis_server import running_cluster
 
 WAIT_S = 10.0
@@ -27,6 +27,14 @@ def cluster():
 
 
 class TestRedisCluster(OnlineRowLaws):
+    """Marks and rows lie on different nodes: the laws about one look at both are not among these."""
+
+    test_another_process_sees_every_write = (
+        OnlineSharingLaws.test_another_process_sees_every_write_as_soon_as_it_returned
+    )
+    test_writers_of_one_build_take_turns = OnlineSharingLaws.test_writers_of_one_build_take_turns
+    test_of_concurrent_first_loads_the_newest_stays = OnlineSharingLaws.test_of_concurrent_first_loads_the_newest_stays
+
     opener = "timewell.backends.redis:open"
 
     @pytest.fixture(autouse=True)
