@@ -12,7 +12,7 @@ import pytest
 from timewell.backends import redis
 from timewell.backends.redis.links import Link, Server, server_at
 from timewell.errors import StoreUnavailable
-from timewell.stores.online import ReadKeys
+from timewell.stores.online import BuildRows, ReadKeys
 from timewell.testing.fault_proxy import FaultProxy
 from timewell.testing.online_children import mark_of
 from timewell.testing.online_laws import GROUP, text_key
@@ -140,6 +140,34 @@ def test_flushed_is_emptied_not_no_value(store, server) -> None:
 def test_an_idle_connection_that_the_server_closed_costs_no_read(store, server) -> None:
     server.ask("CLIENT", "KILL", "TYPE", "normal")
     assert outcome(store, 3, limit_s=HEALED_S) == "right"
+
+
+class TrustingStore:
+    """The broken control: what it cannot find it takes for "no value", as a store without marks would."""
+
+    def __init__(self, inner) -> None:
+        self._inner = inner
+
+    def read(self, wanted, *, timeout_s=None):
+        return [BuildRows(mark_of(1), rows) for _, rows in self._inner.read(wanted, timeout_s=timeout_s)]
+
+
+def test_a_store_without_marks_would_be_caught(store, server) -> None:
+    server.ask("FLUSHALL")
+    assert outcome(TrustingStore(store), 1, limit_s=HEALED_S) == "wrong"
+
+
+def test_a_limit_for_each_piece_of_an_answer_would_be_caught(store, proxy, monkeypatch) -> None:
+    """The broken control: as long as a byte comes now and then, it waits on."""
+    receive = Link.receive
+
+    def patient(self, count, until):
+        return receive(self, count, until + HEALED_S)
+
+    monkeypatch.setattr(Link, "receive", patient)
+    proxy.trickle(LIMIT_S / 5)
+    with pytest.raises(AssertionError):
+        outcome(store, 1)
 
 
 # --- answers that come too late --------------------------------------------------------------------------------------
