@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from past_data import AMOUNT, ARRIVAL, TIME, Events, Spine, Spread, Values, make_events, make_spine
-from past_run import Case, Child, Claim, Line
 from past_sql import LATEST
+from rounds import Case, Child, Claim, Line
 
 WINDOWS = ("1h", "1d", "7d", "30d", "90d")
 FIVE = ("sum", "count", "mean", "min", "max")

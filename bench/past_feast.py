@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from past_child import Work
+from child import Work
 from past_data import KEY, TIME, checks_of
 
 os.environ["FEAST_USAGE"] = "False"

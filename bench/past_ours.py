@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from past_child import THREADS, Work
+from child import THREADS, Work
 from past_data import ARRIVAL, KEY, TIME, checks_of
 
 import timewell as tw

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import polars as pl
-from past_child import Work
+from child import Work
 from past_data import KEY, ROW, TIME, checks_of
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
-from past_child import THREADS, Work
+from child import THREADS, Work
 from past_data import ARRIVAL, DAY_US, KEY, START_US, TIME, checks_of
 
 UNITS_US = {"h": DAY_US // 24, "d": DAY_US}

@@ -6,21 +6,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-from past_run import say
+from rounds import say
 
 PLACE = Path(__file__).parent.parent / ".peers"
-PACKAGES = ("feast[duckdb]==0.67.*",)
+PACKAGES = ("feast[duckdb,redis]==0.67.*",)
+_MARK = PLACE / "installed"
 
 
 def python(*, make: bool) -> Path | None:
     """Return the environment's Python; made if asked for, ``None`` where there is none."""
     found = PLACE / "bin" / "python"
-    if make and not (PLACE / "installed").is_file():
+    wanted = "\n".join(PACKAGES)
+    if make and not (_MARK.is_file() and _MARK.read_text(encoding="utf-8") == wanted):
         say(f"making {PLACE.name} with {', '.join(PACKAGES)}")
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(PLACE)], check=True)
         subprocess.run([str(found), "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-        (PLACE / "installed").touch()
-    return found if (PLACE / "installed").is_file() else None
+        _MARK.write_text(wanted, encoding="utf-8")
+    return found if _MARK.is_file() else None
 
 
 def versions(interpreter: Path, names: tuple[str, ...]) -> dict[str, str]:

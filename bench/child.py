@@ -1,7 +1,7 @@
-"""One measurement in a process of its own: ``python past_child.py MODULE FUNCTION JSON``.
+"""One measurement in a process of its own: ``python child.py MODULE FUNCTION JSON``.
 
 ``MODULE.FUNCTION(**JSON)`` returns the :class:`Work`. It runs once to warm up, then once for each line on standard input,
-and every answer is a line of JSON on standard output. Only the standard library is used here, so that a peer in another
+and every answer is a line of JSON on standard output. At the end of the input the work is over. Only the standard library is used here, so that a peer in another
 environment is measured by the same code.
 """
 
@@ -27,6 +27,11 @@ def nothing() -> None:
     """Do nothing."""
 
 
+def no_figures(_: object) -> dict[str, float]:
+    """Return none."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """What is timed, and what surrounds it.
@@ -39,11 +44,21 @@ class Work:
         Facts about the first result; numbers of one name must agree between programs.
     before
         Runs untimed before each ``run``.
+    units
+        How many of what is measured one run does: the seconds are divided by it.
+    figures
+        What else is found out from the result of a run. One called ``seconds`` stands in place of the time it took:
+        a load generator has a clock of its own.
+    after
+        Runs when no more is asked for, also after a failure: stops what was started.
     """
 
     run: Callable[[], object]
     check: Callable[[object], dict[str, object]]
     before: Callable[[], None] = nothing
+    units: int = 1
+    figures: Callable[[object], dict[str, float]] = no_figures
+    after: Callable[[], None] = nothing
 
 
 def peak_rss_bytes() -> int:
@@ -59,13 +74,14 @@ def peak_rss_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def timed(work: Work) -> tuple[float, object]:
-    """Run once; returns the seconds and the result."""
+def timed(work: Work) -> tuple[dict[str, float], object]:
+    """Run once; returns the figures, ``seconds`` among them, and the result."""
     work.before()
     gc.collect()
     began = time.perf_counter()
     found = work.run()
-    return time.perf_counter() - began, found
+    took_s = time.perf_counter() - began
+    return {"seconds": took_s / work.units, **work.figures(found)}, found
 
 
 def two_processors() -> None:
@@ -82,20 +98,27 @@ def answer(channel: IO[str], **facts: object) -> None:
 def serve(channel: IO[str], module: str, function: str, task: dict[str, object]) -> None:
     warm_up = bool(task.pop("warm_up", True))
     work: Work = getattr(importlib.import_module(module), function)(**task)
-    seconds, checks = None, {}
+    try:
+        take_turns(channel, work, warm_up=warm_up)
+    finally:
+        work.after()
+
+
+def take_turns(channel: IO[str], work: Work, *, warm_up: bool) -> None:
+    checks: dict[str, object] = {}
     if warm_up:
-        seconds, found = timed(work)
+        _, found = timed(work)
         checks = work.check(found)
         del found
-    answer(channel, warm_s=seconds, checks=checks)
+    answer(channel, checks=checks)
     for line in sys.stdin:
         if line.strip() != "go":
             break
-        seconds, found = timed(work)
+        figures, found = timed(work)
         if not checks:
             checks = work.check(found)
         del found
-        answer(channel, seconds=seconds, rss_bytes=peak_rss_bytes(), checks=checks)
+        answer(channel, figures=figures, rss_bytes=peak_rss_bytes(), checks=checks)
 
 
 def main() -> None:

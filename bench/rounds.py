@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -13,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from past_child import THREADS
+from child import THREADS
 
 HERE = Path(__file__).parent
-VERBOSE = "PAST_VERBOSE"  # when set, the processes' own words are shown: a failure's traceback, a library's warnings
+VERBOSE = "BENCH_VERBOSE"  # when set, the processes' own words are shown: a failure's traceback, a library's warnings
 # Arrow, numpy and Polars size their pools by these
 _ENVIRONMENT = {"OMP_NUM_THREADS": str(THREADS), "POLARS_MAX_THREADS": str(THREADS)}
 
@@ -52,20 +54,25 @@ class Measured:
     """What was found out about one line; ``failure`` says why there is nothing."""
 
     name: str
-    seconds: list[float] = field(default_factory=list)
+    figures: dict[str, list[float]] = field(default_factory=dict)
     rss_bytes: int = 0
     checks: dict[str, Any] = field(default_factory=dict)
     failure: str = ""
 
     @property
-    def median_s(self) -> float | None:
-        """Middle of the repetitions."""
-        return statistics.median(self.seconds) if self.seconds else None
+    def seconds(self) -> list[float]:
+        """The time of each repetition."""
+        return self.figures.get("seconds", [])
+
+    def median(self, figure: str = "seconds") -> float | None:
+        """Middle of the repetitions; ``None`` where it was not found out."""
+        values = self.figures.get(figure)
+        return statistics.median(values) if values else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A ratio or a size that the product promises to stay under.
+    """A ratio, a figure or a size that the product promises to stay under, or over.
 
     Parameters
     ----------
@@ -74,9 +81,14 @@ class Claim:
     line
         Name of the line that it is about.
     against
-        Baselines: the fastest of them counts, or their sum. None for a claim about memory.
-    limit
-        Largest ratio or number of bytes; ``None`` where a figure is only stated.
+        Baselines: the fastest of them counts, or their sum. None for a claim about a figure or about memory.
+    limit, least
+        The largest value that keeps the promise, or the smallest; neither where a value is only stated.
+    kind
+        ``ratio`` and ``sum`` divide this line's figure by the baselines'; ``rate`` the baselines' by this line's: how
+        many times as much it does in the same time. ``value`` is the figure itself, ``rss`` the memory in bytes.
+    figure
+        Which figure: the seconds, or one that the work found out.
     factor
         What the ratio is multiplied by, where the two have different amounts to do.
     """
@@ -85,21 +97,27 @@ class Claim:
     line: str
     against: tuple[str, ...] = ()
     limit: float | None = None
-    kind: Literal["ratio", "sum", "rss"] = "ratio"
+    least: float | None = None
+    kind: Literal["ratio", "sum", "rate", "value", "rss"] = "ratio"
+    figure: str = "seconds"
     factor: float = 1.0
 
     def value(self, found: Mapping[str, Measured]) -> float | None:
-        """Return the ratio or the bytes; ``None`` where something was not measured."""
+        """Return the ratio, the figure or the bytes; ``None`` where something was not measured."""
         mine = found.get(self.line)
-        if mine is None or not mine.seconds:
+        own = mine.median(self.figure) if mine else None
+        if mine is None or own is None:
             return None
         if self.kind == "rss":
             return float(mine.rss_bytes)
-        others = [found[name].median_s for name in self.against if name in found]
-        known = [seconds for seconds in others if seconds is not None]
+        if self.kind == "value":
+            return own
+        others = [found[name].median(self.figure) for name in self.against if name in found]
+        known = [value for value in others if value is not None]
         if not known or (self.kind == "sum" and len(known) < len(self.against)):
             return None
-        return self.factor * statistics.median(mine.seconds) / (sum(known) if self.kind == "sum" else min(known))
+        ratio = self.factor * own / (sum(known) if self.kind == "sum" else min(known))
+        return 1 / ratio if self.kind == "rate" else ratio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +126,10 @@ class Case:
 
     Parameters
     ----------
+    shape
+        What is asked for, in words, to stand beside the figures; where empty, the page says it.
+    columns
+        What the table shows of each line; see ``tables.COLUMNS``.
     reference
         Line in whose time all others are also stated.
     repeat, warm_up
@@ -122,6 +144,8 @@ class Case:
     title: str
     lines: Sequence[Line]
     claims: Sequence[Claim] = ()
+    shape: str = ""
+    columns: Sequence[str] = ("median s", "min to max s", "peak GB", "times")
     reference: str = "bare scan"
     repeat: int | None = None
     warm_up: bool = True
@@ -138,7 +162,7 @@ class Child:
         self._patience_s = patience_s
         module, _, function = line.work.partition(".")
         task = json.dumps({**line.task, "warm_up": warm_up})
-        words = [str(line.python or sys.executable), str(HERE / "past_child.py"), module, function, task]
+        words = [str(line.python or sys.executable), str(HERE / "child.py"), module, function, task]
         self._process = subprocess.Popen(
             words,
             stdin=subprocess.PIPE,
@@ -146,6 +170,7 @@ class Child:
             stderr=None if os.environ.get(VERBOSE) else subprocess.DEVNULL,
             text=True,
             env={**os.environ, **_ENVIRONMENT},
+            process_group=0,  # with all that it starts, so that nothing of a killed one stays behind
         )
         self._take()
 
@@ -161,13 +186,21 @@ class Child:
         """Stop the process; returns what was found out."""
         if self._process.stdin:
             self._process.stdin.close()
-        self._process.wait()
+        if self._process.returncode is None:
+            # not waited for before the rest of its group is ended: until then nobody else can have its number
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+            self._kill()
+            self._process.wait()
         return self.measured
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left; macOS says it in its own way
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _take(self) -> None:
         """Read one answer; a process that takes longer than is waited for is killed."""
         assert self._process.stdout
-        timer = threading.Timer(self._patience_s, self._process.kill)
+        timer = threading.Timer(self._patience_s, self._kill)
         timer.start()
         text = self._process.stdout.readline()
         late = not timer.is_alive()
@@ -177,12 +210,14 @@ class Child:
         found.failure = answer.get("failure", "")
         found.checks = answer.get("checks") or found.checks
         found.rss_bytes = answer.get("rss_bytes", found.rss_bytes)
-        if "seconds" in answer:
-            found.seconds.append(answer["seconds"])
+        for name, value in answer.get("figures", {}).items():
+            found.figures.setdefault(name, []).append(value)
 
     def _ending(self, *, late: bool) -> str:
         if late:
             return f"not done after {self._patience_s:.0f} s"
+        os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        self._kill()
         return f"ended with code {self._process.wait()}"
 
 
@@ -205,18 +240,21 @@ def measure(case: Case, repeat: int, patience_s: float) -> list[Measured]:
 
 def turns(case: Case, lines: Sequence[Line], rounds: int, patience_s: float) -> list[Measured]:
     """Start all, then let each run once a round."""
-    children = []
-    for line in lines:
-        say(f"{case.name}: starting {line.name}")
-        children.append(Child(line, warm_up=case.warm_up, patience_s=patience_s))
-    for number in range(rounds):
-        for child in children:
-            child.go()
-        medians = ", ".join(
-            f"{child.measured.seconds[-1]:.3f}" if not child.measured.failure else "-" for child in children
-        )
-        say(f"{case.name}: round {number + 1} of {rounds}: {medians} s")
-    return [child.end() for child in children]
+    children: list[Child] = []
+    try:
+        for line in lines:
+            say(f"{case.name}: starting {line.name}")
+            children.append(Child(line, warm_up=case.warm_up, patience_s=patience_s))
+        for number in range(rounds):
+            for child in children:
+                child.go()
+            times = ", ".join(
+                f"{child.measured.seconds[-1]:.3g}" if not child.measured.failure else "-" for child in children
+            )
+            say(f"{case.name}: round {number + 1} of {rounds}: {times} s")
+    finally:
+        ended = [child.end() for child in children]
+    return ended
 
 
 def disagreements(found: Sequence[Measured]) -> list[str]:

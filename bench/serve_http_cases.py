@@ -1,0 +1,88 @@
+"""What is measured over HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import serve_projects
+from rounds import Case, Claim, Line
+from serve_cases import OURS, Plan, Shape
+from serve_http import Load
+from serve_tools import needs_wrk
+
+NOTHING, VALUES = "no-op handler", "values-only handler"
+TWO = ", 2 workers"
+COLUMNS = ("requests/s", "min to max /s", "p50 ms", "p95 ms", "p99 ms", "times")
+SHAPES = (Shape(entities=1), Shape(entities=100, groups=3))
+CONNECTIONS = (1, 16, 64)
+
+
+def http(plan: Plan) -> list[Case]:
+    """Ask the server, and handlers that do less on the same uvicorn."""
+    needs_wrk()
+    place = plan.project()
+    raw = str(serve_projects.bare_lmdb(place))
+    cases = [_throughput(plan, shape, count, str(place), raw) for shape in SHAPES for count in CONNECTIONS]
+    return [*cases, _latency(plan, str(place), raw)]
+
+
+def load(plan: Plan, shape: Shape, connections: int, *, workers: int = 1, keys: int | None = None) -> dict[str, object]:
+    """Describe how a server is asked, as a line's task carries it."""
+    requests = plan.requests(shape.entities, plan.count(20_000 if shape.entities == 1 else 2_000), keys=keys)
+    return asdict(
+        Load(requests=requests, groups=shape.groups, connections=connections, seconds=plan.seconds, workers=workers)
+    )
+
+
+def callers(count: int) -> str:
+    """Say how many ask at once."""
+    return "1 connection" if count == 1 else f"{count} connections"
+
+
+def _throughput(plan: Plan, shape: Shape, connections: int, place: str, raw: str) -> Case:
+    asked = load(plan, shape, connections)
+    words = f"{shape}, {callers(connections)}, 1 worker"
+    return Case(
+        name=f"http-{shape.name}-c{connections}",
+        title=f"{words}; {plan.traffic}",
+        shape=words,
+        lines=[
+            Line(name=OURS, work="serve_http.timewell", task={"place": place, "load": asked}),
+            Line(name=VALUES, work="serve_http.handler", task={"name": "values", "raw": raw, "load": asked}),
+            Line(name=NOTHING, work="serve_http.handler", task={"name": "nothing", "raw": raw, "load": asked}),
+        ],
+        claims=[
+            Claim(what=f"of the {VALUES}'s requests/s", line=OURS, against=(VALUES,), kind="rate", least=0.85),
+            Claim(what=f"of the {NOTHING}'s requests/s", line=OURS, against=(NOTHING,), kind="rate"),
+        ],
+        columns=COLUMNS,
+        reference=VALUES,
+    )
+
+
+def _latency(plan: Plan, place: str, raw: str) -> Case:
+    shape, connections = Shape(entities=100, groups=3), 16
+    words = f"{shape}, {callers(connections)}"
+    lines = []
+    for workers, suffix in ((2, TWO), (1, ", 1 worker")):
+        asked = load(plan, shape, connections, workers=workers)
+        task = {"name": "values", "raw": raw, "load": asked}
+        lines += [
+            Line(name=OURS + suffix, work="serve_http.timewell", task={"place": place, "load": asked}),
+            Line(name=VALUES + suffix, work="serve_http.handler", task=task),
+        ]
+    two, one = OURS + TWO, f"{OURS}, 1 worker"
+    return Case(
+        name="http-latency",
+        title=f"{words}; {plan.traffic}",
+        shape=words,
+        lines=lines,
+        claims=[
+            Claim(what="p95, 2 workers", line=two, kind="value", figure="p95_ms", limit=20),
+            Claim(what="p99, 2 workers", line=two, kind="value", figure="p99_ms", limit=50),
+            Claim(what="p95, 1 worker", line=one, kind="value", figure="p95_ms"),
+            Claim(what="p99, 1 worker", line=one, kind="value", figure="p99_ms"),
+        ],
+        columns=COLUMNS,
+        reference=VALUES + TWO,
+    )
