@@ -32,12 +32,12 @@ AGGREGATES = {
 }
 
 
-def project(place: Path, memory_limit: str | None = None) -> tw.FeatureStore:
-    """Make a project that uses two threads."""
+def project(place: Path, memory_limit: str | None = None, threads: int = THREADS) -> tw.FeatureStore:
+    """Make a project whose engine uses so many threads."""
     tw.FeatureStore.init(place, now=NOW).close()
     limit = f'memory_limit = "{memory_limit}"\n' if memory_limit else ""
     with (place / "timewell.toml").open("a", encoding="utf-8") as settings:
-        settings.write(f"\n[engine]\nthreads = {THREADS}\n{limit}")
+        settings.write(f"\n[engine]\nthreads = {threads}\n{limit}")
     return tw.FeatureStore(place, now=NOW)
 
 
@@ -72,6 +72,7 @@ def history(
     latest: Sequence[str] = (),
     late: bool = False,
     memory_limit: str | None = None,
+    threads: int = THREADS,
     check_rows: int | None = None,
 ) -> Work:
     """Join features onto a spine that is an Arrow table in memory, as an Arrow table.
@@ -79,7 +80,7 @@ def history(
     ``check_rows`` names how many of the first rows are compared with the baselines, where all would take them too long.
     """
     place = tempfile.mkdtemp(prefix="timewell-bench-")
-    store = project(Path(place), memory_limit)
+    store = project(Path(place), memory_limit, threads)
     weakref.finalize(store, shutil.rmtree, place, ignore_errors=True)
     features = window_features(aggregates, windows)
     features += [tw.Feature(name=column, aggregation=tw.latest(column)) for column in latest]

@@ -18,11 +18,12 @@ import serve_page
 import tables
 from serve_cases import Plan, get
 from serve_feast_cases import feast
-from serve_http_cases import http
+from serve_http_cases import http, isolation
+from serve_redis_cases import coalesce, redis
 
 RESULTS = "serving.json"
 LIBRARIES = ("lmdb", "msgspec", "uvicorn", "numpy")
-CASES = {"get": get, "http": http, "feast": feast}
+CASES = {"get": get, "redis": redis, "coalesce": coalesce, "http": http, "isolation": isolation, "feast": feast}
 PEERS = ("feast", "pandas", "fastapi", "uvicorn")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import serve_projects
+from past_cases import Plan as PastPlan
+from past_data import Events, Spine
 from rounds import Case, Claim, Line
 from serve_cases import OURS, Plan, Shape
 from serve_http import Load
@@ -12,6 +14,8 @@ from serve_tools import needs_wrk
 
 NOTHING, VALUES = "no-op handler", "values-only handler"
 TWO = ", 2 workers"
+ALONE, BESIDE = "timewell alone", "beside a scan: nice 19, threads = 1"
+CARELESS = "beside a scan: nice 0, threads = 2"
 COLUMNS = ("requests/s", "min to max /s", "p50 ms", "p95 ms", "p99 ms")
 SHAPES = (Shape(entities=1), Shape(entities=100, groups=3))
 CONNECTIONS = (1, 16, 64)
@@ -91,3 +95,38 @@ def _latency(plan: Plan, place: str, raw: str) -> Case:
         columns=COLUMNS,
         reference=VALUES + TWO,
     )
+
+
+def isolation(plan: Plan) -> list[Case]:
+    """Ask the server while training data is computed beside it, as the guide says to, and as it says not to."""
+    needs_wrk()
+    past = PastPlan(cache=plan.cache, scale=plan.scale)
+    events = past.log(Events(rows=10_000_000, keys=500_000))
+    spine = past.spine(Spine(rows=200_000, keys=500_000))
+    shape = Shape(entities=100, groups=3)
+    place = str(plan.project())
+    cases = []
+    for connections in (1, 16):
+        task = {"place": place, "load": load(plan, shape, connections, workers=2)}
+        words = f"{shape}, {callers(connections)}, 2 workers"
+        lines = [
+            Line(name=ALONE, work="serve_beside.timewell", task=task),
+            Line(name=BESIDE, work="serve_beside.timewell", task={**task, "scan": (events, spine, 19, 1)}),
+            Line(name=CARELESS, work="serve_beside.timewell", task={**task, "scan": (events, spine, 0, 2)}),
+        ]
+        what = "p95 beside a scan, against alone"
+        cases.append(
+            Case(
+                name=f"isolation-c{connections}",
+                title=f"{words}, while five windows of 10 million events are computed; {plan.traffic}",
+                shape=words,
+                lines=lines,
+                claims=[
+                    Claim(what=what, line=BESIDE, against=(ALONE,), figure="p95_ms", limit=2),
+                    Claim(what=f"{what}, as it is", line=CARELESS, against=(ALONE,), figure="p95_ms"),
+                ],
+                columns=COLUMNS,
+                reference=ALONE,
+            )
+        )
+    return cases

@@ -52,16 +52,12 @@ def configure(place: Path, settings: str) -> None:
 
 
 def variant(place: Path, name: str, settings: str) -> Path:
-    """Return a project of the same state with other settings: its own ``timewell.toml``, the other's directory.
-
-    It is written anew each time, so that what it is set to is what the bench says.
-    """
+    """Return a project of the same state with these settings alone; written anew each time."""
     other = place.with_name(f"{place.name}-{name}")
     shutil.rmtree(other, ignore_errors=True)
     other.mkdir()
     (other / "features").mkdir()
-    text = (place / "timewell.toml").read_text(encoding="utf-8")
-    (other / "timewell.toml").write_text(f'state = "{place / ".timewell"}"\n{text}\n{settings}', encoding="utf-8")
+    (other / "timewell.toml").write_text(f'state = "{place / ".timewell"}"\n\n{settings}', encoding="utf-8")
     return other
 
 

@@ -1,0 +1,98 @@
+"""What is measured of reads from Redis: one caller, and many at once."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+
+import serve_projects
+import serve_redis
+from rounds import Case, Claim, Line
+from serve_cases import OURS, TIMES, Plan, Shape
+
+BARE = "bare redis-py: MGET, decode"
+DELAY_MS = 2
+COALESCING = {"coalesced": "coalesce = true\n", "uncoalesced": "coalesce = false\n"}
+
+
+@functools.cache
+def project(plan: Plan) -> Path:
+    """Make a project whose online store is the throw-away Redis; as short-lived as that."""
+    cache = Path(tempfile.mkdtemp(prefix="timewell-bench-"))
+    return serve_projects.project(cache, plan.entities, backend="redis", settings=url(serve_redis.server()))
+
+
+def url(port: int) -> str:
+    return f'url = "redis://127.0.0.1:{port}/0"\n'
+
+
+def redis(plan: Plan) -> list[Case]:
+    """Read from Redis, one caller."""
+    port = serve_redis.server()
+    serve_redis.bare_copy(plan.project(), port)
+    place = str(project(plan))
+    shapes = ((Shape(entities=1), None), (Shape(entities=100), 1.4), (Shape(entities=100, groups=3), None))
+    return [_redis(plan, shape, place, port, limit) for shape, limit in shapes]
+
+
+def _redis(plan: Plan, shape: Shape, place: str, port: int, limit: float | None) -> Case:
+    count = plan.count(10_000 if shape.entities == 1 else 1_000)
+    task = {"requests": plan.requests(shape.entities, count), "count": count, "groups": shape.groups}
+    return Case(
+        name=f"redis-{shape.name}",
+        title=f"{shape}, in process, from Redis on loopback; {plan.traffic}",
+        shape=f"{shape}, from Redis",
+        lines=[
+            Line(name=OURS, work="serve_get.timewell", task={**task, "place": place}),
+            Line(name=BARE, work="serve_redis.bare", task={**task, "port": port}),
+        ],
+        claims=[Claim(what="against bare redis-py", line=OURS, against=(BARE,), limit=limit)],
+        columns=TIMES,
+        reference=BARE,
+    )
+
+
+def coalesce(plan: Plan) -> list[Case]:
+    """Read single keys from Redis by many callers at once, with their reads joined and each by itself."""
+    near = serve_redis.server()
+    far = serve_redis.delayed(near, DELAY_MS)
+    place = project(plan)
+    cases = []
+    for way, port, words in (("", near, "Redis on loopback"), ("-far", far, f"Redis {DELAY_MS} ms away")):
+        for kind in ("threads", "tasks"):
+            cases.append(_coalesce(plan, f"coalesce-{kind}{way}", place, near, url(port), f"{CALLERS} {kind}, {words}"))
+    return cases
+
+
+def _coalesce(plan: Plan, name: str, place: Path, counted: int, address: str, words: str) -> Case:
+    count = plan.count(20_000)
+    shape = Shape(entities=1)
+    task = {"requests": plan.requests(1, count), "count": count, "port": counted}
+    work = f"serve_callers.{name.split('-')[1]}"
+    lines = []
+    for line, setting in COALESCING.items():
+        settings = f'[online]\nbackend = "redis"\n{address}{setting}'
+        variant = serve_projects.variant(place, f"{name}-{line}", settings)
+        lines.append(Line(name=line, work=work, task={**task, "place": str(variant)}))
+    near = not name.endswith("-far")
+    joined, apart = lines[0].name, lines[1].name
+    return Case(
+        name=name,
+        title=f"{shape}, {words}, in process; {plan.traffic}",
+        shape=f"{shape}, {words}",
+        lines=lines,
+        claims=[
+            Claim(what="round trips a call", line=joined, kind="value", figure="round_trips", limit=0.1),
+            Claim(
+                what="calls/s against uncoalesced",
+                line=joined,
+                against=(apart,),
+                kind="rate",
+                least=1.0 if near else None,
+            ),
+            Claim(what="p99 against uncoalesced", line=joined, against=(apart,), figure="p99_ms"),
+        ],
+        columns=("requests/s", "min to max /s", "p50 ms", "p99 ms", "round trips a call", "commands a call"),
+        reference=apart,
+    )
