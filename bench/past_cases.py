@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import record
 from past_data import AMOUNT, ARRIVAL, TIME, Events, Spine, Spread, Values, make_events, make_spine
 from past_sql import LATEST
 from rounds import Case, Child, Claim, Line
@@ -23,29 +24,18 @@ GB = 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(record.Plan):
     """What was asked for on the command line.
 
     Parameters
     ----------
-    cache
-        Directory of what is made up.
-    scale
-        Share of the stated sizes.
-    peers
-        Python of the peers' environment, if it is there.
+    values, spread
+        Of the events: the type of their amounts, and how they fall on keys.
     """
 
-    cache: Path
-    scale: float = 1.0
     values: Values = "float"
     spread: Spread = "uniform"
     patience_s: float = 900.0
-    peers: Path | None = None
-
-    def rows(self, stated: int) -> int:
-        """Shrink a number of rows or keys."""
-        return max(1_000, round(stated * self.scale))
 
     def named(self, case: str) -> str:
         """Name a case whose amounts are of another type than usual after it too."""

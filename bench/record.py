@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,29 @@ import tables
 from rounds import Case, disagreements, measure, say
 
 Results = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What was asked for on the command line; a bench adds to it what it alone understands.
+
+    Parameters
+    ----------
+    cache
+        Directory of what is made up.
+    scale
+        Share of the stated sizes.
+    peers
+        Python of the peers' environment, if it is there.
+    """
+
+    cache: Path
+    scale: float = 1.0
+    peers: Path | None = None
+
+    def rows(self, stated: int, *, least: int = 1_000) -> int:
+        """Shrink a number of rows, keys or requests."""
+        return max(least, round(stated * self.scale))
 
 
 def arguments(doc: str | None, cases: Iterable[str], results: str) -> argparse.ArgumentParser:

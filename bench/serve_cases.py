@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import record
 import serve_projects
 from rounds import Case, Claim, Line
 from serve_entities import WIDTH, requests
@@ -17,30 +18,21 @@ TIMES = ("median us", "min to max us", "requests/s", "times")  # columns of a ca
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(record.Plan):
     """What was asked for on the command line.
 
     Parameters
     ----------
-    cache
-        Directory of what is made up.
-    scale
-        Share of the stated sizes.
     seconds
         How long the load generator asks in one repetition.
-    peers
-        Python of the peers' environment, if it is there.
     """
 
-    cache: Path
-    scale: float = 1.0
     seconds: int = 3
-    peers: Path | None = None
 
     @property
     def entities(self) -> int:
         """How many entities have features."""
-        return max(1_000, round(STATED_ENTITIES * self.scale))
+        return self.rows(STATED_ENTITIES)
 
     @property
     def traffic(self) -> str:
@@ -49,7 +41,7 @@ class Plan:
 
     def count(self, stated: int) -> int:
         """Shrink a number of requests."""
-        return max(100, round(stated * self.scale))
+        return self.rows(stated, least=100)
 
     def requests(self, entities: int, count: int, *, keys: int | None = None) -> str:
         """Make requests for so many entities each; returns their file."""

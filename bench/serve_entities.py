@@ -99,6 +99,8 @@ def keys_of(file: str | Path) -> list[list[int]]:
 
 def checks_of(names: Sequence[str], rows: Rows) -> dict[str, object]:
     """Return of each feature the total of some answers; text counts by its length."""
+    if not rows:
+        return {}
     totals = [0.0] * len(names)
     for row in rows:
         for place, value in enumerate(row):

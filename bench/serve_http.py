@@ -7,6 +7,7 @@ with wrk, which is what two workers on two processors are.
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import os
 import shutil
@@ -112,6 +113,7 @@ def under_load(server: Server, load: Load, path: str, *, compared: bool = True) 
     """Return the work of asking a server for some seconds; the time is that of a request when all are counted."""
     names = columns(load.groups)
     bodies = bodies_of(load, names, path)
+    post(server.port, path, first_lines(bodies)[0])  # what a server does once, before its first answer
     wrk = [*(pinned_to(1) if load.workers == 1 else []), WRK, "--threads", "1", "--connections", str(load.connections)]
     wrk += ["--duration", f"{load.seconds}s", "--timeout", "30s", "--script", str(HERE / "serve_wrk.lua")]
     wrk += [f"http://127.0.0.1:{server.port}", "--", str(bodies), path]
@@ -126,10 +128,8 @@ def under_load(server: Server, load: Load, path: str, *, compared: bool = True) 
         return found
 
     def check(_: object) -> dict[str, object]:
-        if not compared:
-            return {}
-        lines = bodies.read_text(encoding="utf-8").splitlines()
-        return checks_of(names, [row for body in lines[:CHECKED] for row in rows_of(post(server.port, path, body))])
+        asked = first_lines(bodies) if compared else []
+        return checks_of(names, [row for body in asked for row in rows_of(post(server.port, path, body))])
 
     def figures(found: object) -> dict[str, float]:
         assert isinstance(found, dict)
@@ -154,6 +154,12 @@ def bodies_of(load: Load, names: Sequence[str], path: str) -> Path:
                 asked = {"features": names, "entities": [{KEY: key} for key in keys]}
             out.write(json.dumps(asked, separators=(",", ":")) + "\n")
     return file
+
+
+def first_lines(bodies: Path) -> list[str]:
+    """Return the requests whose answers are compared."""
+    with bodies.open(encoding="utf-8") as file:
+        return [line.rstrip() for line in itertools.islice(file, CHECKED)]
 
 
 def feast_name(name: str) -> str:
