@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import struct
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
 FEAST_ENTITIES = 100_000  # what Feast's stores hold: it writes a few thousand rows a second
 CHECKED = 200  # requests whose answers are compared between programs
 
+bare_key = struct.Struct(">Bq").pack  # of a group's number and an entity: what a program for this alone would write
 Entities = list[dict[str, int]]
 Rows = Sequence[Sequence[object]]
 

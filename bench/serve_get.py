@@ -11,8 +11,7 @@ import itertools
 import lmdb
 import msgspec
 from child import Work
-from serve_entities import KEY, Entities, Rows, asked_in_turn, columns, keys_of
-from serve_projects import bare_key
+from serve_entities import KEY, Entities, Rows, asked_in_turn, bare_key, columns, keys_of
 
 import timewell as tw
 

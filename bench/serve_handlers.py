@@ -17,8 +17,7 @@ from typing import Any
 import lmdb
 import msgspec
 import uvicorn
-from serve_entities import GROUPS
-from serve_projects import bare_key
+from serve_entities import GROUPS, bare_key
 
 RAW, HANDLER = "BENCH_RAW", "BENCH_HANDLER"
 

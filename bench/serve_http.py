@@ -205,8 +205,8 @@ def answered(port: int) -> bool:
 def free_port() -> int:
     """Return a port that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        number: int = listener.getsockname()[1]
-    return number
+        port: int = listener.getsockname()[1]
+    return port
 
 
 def pinned_to(place: int) -> list[str]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import shutil
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import lmdb
 from rounds import say
-from serve_entities import AS_OF, GROUPS, KEY, TIME, WIDTH, columns, facts
+from serve_entities import AS_OF, GROUPS, KEY, TIME, WIDTH, bare_key, columns, facts
 
 import timewell as tw
 from timewell.stores.codec import decode_key
 
 OWNER = "bench@example.com"
 RAW = "raw"  # directory of the bare copy
-bare_key = struct.Struct(">Bq").pack  # of a group's number and an entity: what a program for this alone would write
 _FORMAT = 1
 _READY = "ready"
 

@@ -4,71 +4,40 @@ from __future__ import annotations
 
 import atexit
 import functools
-import shutil
-import subprocess
-import sys
-import tempfile
-import time
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
 import msgspec
 import redis
 from child import Work
-from rounds import HERE, say
-from serve_entities import KEY, Entities, Rows, asked_in_turn, columns
-from serve_http import free_port
-from serve_projects import bare_key, bare_rows
+from rounds import say
+from serve_entities import KEY, Entities, Rows, asked_in_turn, bare_key, columns
+from serve_projects import bare_rows
 from serve_tools import needs
 
-_PATIENCE_S = 10.0
+from timewell.testing.fault_proxy import FaultProxy
+from timewell.testing.redis_server import running_server
+
 _ROWS_A_PIPELINE = 10_000
 _PREFIX = b"bare:"
+_running = ExitStack()
+atexit.register(_running.close)
 
 
 @functools.cache
 def server() -> int:
     """Return the port of a server that keeps nothing on the disk and ends with this program; started once."""
     needs("redis-server", "redis-server")
-    port, place = free_port(), tempfile.mkdtemp(prefix="timewell-bench-redis-")
-    words = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", place]
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
-    _until_exit(subprocess.Popen(words, stdout=subprocess.DEVNULL))
-    _wait_for(port)
-    return port
-
-
-def _until_exit(running: subprocess.Popen[bytes]) -> None:
-    def stop() -> None:
-        running.terminate()
-        running.wait()
-
-    atexit.register(stop)
-
-
-def _wait_for(port: int) -> None:
-    """Return once Redis answers there."""
-    client = redis.Redis(port=port)
-    began = time.monotonic()
-    while True:
-        try:
-            client.ping()
-        except redis.ConnectionError:
-            if time.monotonic() - began > _PATIENCE_S:
-                raise
-            time.sleep(0.05)
-        else:
-            return
+    return _running.enter_context(running_server()).port
 
 
 @functools.cache
 def delayed(target: int, milliseconds: int) -> int:
     """Return the port of a proxy that passes the server's answers on so much later; started once."""
-    port = free_port()
-    words = [sys.executable, str(HERE / "delay_proxy.py"), str(port), str(target), str(milliseconds)]
-    _until_exit(subprocess.Popen(words))
-    _wait_for(port)
-    return port
+    proxy = _running.enter_context(FaultProxy(target))
+    proxy.delay(milliseconds / 1e3)
+    return proxy.port
 
 
 @functools.cache
