@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -24,6 +24,7 @@ DURATIONS = (
     ("online", "timeout"),
     ("retention", "rollback_window"),
     ("retention", "snapshots"),
+    ("serving", "sample_retention"),
 )
 
 TEMPLATE = """\
@@ -76,6 +77,25 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
 
 
+class ServingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[serving]``: how online requests are answered and watched.
+
+    Attributes
+    ----------
+    availability
+        Share of the requests that are to be answered; what is left below it is the error budget.
+    sample_rate, sample_by
+        Share of what is served that is kept to be compared later: always of the same entities, or of any request.
+    sample_retention
+        How long samples are kept.
+    """
+
+    availability: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.999
+    sample_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    sample_by: Literal["entity", "request"] = "entity"
+    sample_retention: str = "7d"
+
+
 class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[retention]``: how long what is no longer live is kept.
 
@@ -116,6 +136,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     online: OnlineConfig = OnlineConfig()
     registry: RegistryConfig = RegistryConfig()
     server: ServerConfig = ServerConfig()
+    serving: ServingConfig = ServingConfig()
     retention: RetentionConfig = RetentionConfig()
 
 

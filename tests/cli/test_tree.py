@@ -49,6 +49,7 @@ TYPED = {
     "train": ("train", "spine.parquet", "--features", "order_amount_7d", "--out", "train.parquet", "--manifest"),
     "get": ("get", "order_amount_7d", "--entity", "user_id=7"),
     "serve": ("serve",),
+    "latency": ("latency", "--since", "10m"),
     "doctor": ("doctor",),
     "forget": ("forget", "user_id", "user_id=7", "--yes"),
     "backup": ("backup", "shop.tar"),

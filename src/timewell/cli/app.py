@@ -91,6 +91,7 @@ def make_app() -> typer.Typer:
     app.command("train", rich_help_panel=BUILD)(build.train)
     app.command("get", rich_help_panel=SERVE)(serve.get)
     app.command("serve", rich_help_panel=SERVE)(serve.serve)
+    app.command("latency", rich_help_panel=SERVE)(serve.latency)
     app.command("doctor", rich_help_panel=CARE)(care.doctor)
     app.command("forget", rich_help_panel=CARE)(care.forget)
     app.command("gc", rich_help_panel=CARE)(shadow.gc)

@@ -60,7 +60,7 @@ def forget(
     reports = [session.store.forget(entity, key) for key in parsed]
 
     def show(screen: Screen) -> None:
-        columns = ("key digest", "online rows", "offline rows", "earlier files", "snapshots", "frame rows")
+        columns = ("key digest", "online rows", "offline rows", "earlier files", "snapshots", "samples", "frame rows")
         screen.table(columns, [_erased(item) for item in reports])
         for line in _left_to_do(reports):
             screen.line(line)
@@ -68,10 +68,10 @@ def forget(
     return Answer(document={"entity": entity, "forgotten": reports}, show=show)
 
 
-def _erased(report: "ForgetReport") -> tuple[str, int, int, int, int, int]:
+def _erased(report: "ForgetReport") -> tuple[str, int, int, int, int, int, int]:
     earlier = report.earlier_files + report.unnamed_files
     online, offline, frames = report.online_rows, report.offline_rows, report.frame_rows
-    return report.key_digest, online, offline, earlier, report.snapshots, frames
+    return report.key_digest, online, offline, earlier, report.snapshots, report.sample_rows, frames
 
 
 def _groups_of(store: "FeatureStore", entity: str) -> "list[RegisteredGroup]":
@@ -95,7 +95,15 @@ def _places(store: "FeatureStore", groups: "list[RegisteredGroup]") -> list[str]
         if earlier:
             places.append(f"earlier snapshots and shadows of {group.compiled.ref} ({len(earlier):,} files)")
     frames = {group.compiled.source.name for group in groups if group.compiled.source.frame_digest}
+    if any(_samples_of(store, group) for group in groups):
+        places.append("samples of what was served")
     return places + [f"the kept frame of source {name}" for name in sorted(frames)]
+
+
+def _samples_of(store: "FeatureStore", group: "RegisteredGroup") -> bool:
+    from timewell.serve.samplefiles import files_of
+
+    return bool(files_of(store.project, *group.key))
 
 
 def _left_to_do(reports: "list[ForgetReport]") -> list[str]:

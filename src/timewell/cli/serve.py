@@ -1,4 +1,4 @@
-"""Verbs that serve: feature vectors on the command line, and the HTTP server."""
+"""Verbs that serve: feature vectors on the command line, the HTTP server, and how long its answers take."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
@@ -8,8 +8,10 @@ import typer
 from timewell.cli.keys import parse_key
 from timewell.cli.screen import Screen
 from timewell.cli.verb import Answer, Session, names_in, verb
+from timewell.types import format_instant
 
 if TYPE_CHECKING:
+    from timewell.serve.budgets import LatencyReport, LatencyRow
     from timewell.store import FeatureStore
 
 
@@ -99,3 +101,51 @@ def serve(
     import_module("timewell.server").serve(store, host=host, port=port, announce=announce)
     session.note("stopped")
     return answers[0]
+
+
+@verb
+def latency(
+    session: Session,
+    since: Annotated[
+        str, typer.Option("--since", metavar="DURATION", help="Look back so far from now, at most a day.")
+    ] = "1h",
+) -> Answer:
+    """Show how long requests took and how many failed, by group and service; exit code 1 if a budget is broken.
+
+    Example: timewell latency --since 15m
+    """
+    from timewell.serve.budgets import latency as measured
+
+    report = measured(session.store.project, since)
+    document = {
+        "since": format_instant(report.since_us),
+        "until": format_instant(report.until_us),
+        "availability": report.availability,
+        "broken": [row.name or "all requests" for row in report.broken],
+        "rows": report.rows,
+    }
+    return Answer(
+        document=document, show=lambda screen: _show_latency(screen, report), exit_code=1 if report.broken else 0
+    )
+
+
+def _show_latency(screen: Screen, report: "LatencyReport") -> None:
+    columns = ("requests of", "requests", "p50 ms", "p95 ms", "p99 ms", "budget ms", "errors", "degraded", "available")
+    screen.table((*columns, "verdict"), [_latency_cells(row) for row in report.rows])
+    since, promised = format_instant(report.since_us), f"{report.availability * 100:g} %"
+    screen.line(f"since {since}; {promised} of the requests are to be answered")
+    for row in report.rows:
+        if row.causes:
+            causes = ", ".join(f"{cause} {count:,}" for cause, count in row.causes.items())
+            screen.line(f"{row.name or 'all requests'}: {causes}")
+
+
+def _latency_cells(row: "LatencyRow") -> tuple[object, ...]:
+    name = {"all": "all", "service": f"service {row.name}"}.get(row.kind, row.name)
+    budget = ", ".join(f"{quantile} {most:g}" for quantile, most in row.budget_ms.items())
+    verdict = f"BROKEN: {', '.join(row.broken)}" if row.broken else row.verdict
+    took = [None if value is None else f"{value:.3g}" for value in (row.p50_ms, row.p95_ms, row.p99_ms)]
+    shares = [
+        None if share is None else f"{share:.3%}" for share in (row.error_rate, row.degraded_rate, row.availability)
+    ]
+    return (name, row.requests, *took, budget or None, *shares, verdict)

@@ -1,8 +1,8 @@
 """Erase one key everywhere that Timewell keeps it, and say where else it was.
 
 Online builds lose it at once; every file of an offline table, live or not, is written again without it (``erase.py``);
-reports of validations no longer name it (``redact.py``); a frame that was kept for its source loses its rows, one that
-nothing reads any more is deleted. The audit log holds a digest of the key, never the key. Killed half way and done again,
+reports of validations no longer name it (``redact.py``); samples of what was served lose its rows; a frame that was kept
+for its source loses its rows, one that nothing reads any more is deleted. The audit log holds a digest of the key, never the key. Killed half way and done again,
 it completes: each step looks for what is left.
 """
 
@@ -23,6 +23,7 @@ from timewell.clock import SystemClock
 from timewell.errors import MissingKey, StateBusy, UnknownEntity, UsageError
 from timewell.run.erase import erase_offline, erase_unnamed, key_rows
 from timewell.run.redact import redact_reports
+from timewell.serve.samplefiles import erase_samples
 from timewell.stores.frames import keep_frame
 from timewell.stores.project import Project
 from timewell.stores.registry import Lease
@@ -49,6 +50,8 @@ class ForgetReport:
         Files that killed runs left beside the tables, deleted because they held the key or cannot be read.
     reports
         Validations whose reports named the key.
+    sample_rows
+        Samples of what was served to it.
     shadows
         Versions whose open shadow held the key: it is to be validated again before it can be promoted.
     manifests
@@ -66,6 +69,7 @@ class ForgetReport:
     snapshots: int
     unnamed_files: int
     reports: int
+    sample_rows: int
     frame_rows: int
     shadows: tuple[str, ...]
     manifests: tuple[str, ...]
@@ -73,7 +77,7 @@ class ForgetReport:
 
 
 def forget(project: Project, entity: str, key: Mapping[str, object]) -> ForgetReport:
-    """Erase an entity's rows from online builds, offline tables with all their earlier files, and kept frames.
+    """Erase an entity's rows from online builds, offline tables with all their earlier files, samples and kept frames.
 
     Raises
     ------
@@ -131,6 +135,7 @@ def _forget(project: Project, entity: str, key: Mapping[str, object]) -> ForgetR
         snapshots=sum(part.snapshots for part in offline),
         unnamed_files=unnamed,
         reports=reports,
+        sample_rows=erase_samples(project, groups, values),
         frame_rows=frames,
         shadows=_to_validate(project, [shadow for part in offline for shadow in part.shadows]),
         manifests=tuple(record.id for record in manifests_with(project, entity, digest)),

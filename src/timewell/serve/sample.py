@@ -1,0 +1,195 @@
+"""A share of what was served, kept to be compared with what training would say: chosen and queued here.
+
+Rule: a request is never slowed or failed by it. A choice costs one checksum; what does not fit into the queue is
+dropped and counted.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from timewell.catalog.layout import entity_key_encoder
+from timewell.catalog.lookup import Resolved
+from timewell.serve.background import Background
+from timewell.serve.response import OnlineFeatures
+from timewell.serve.samplefiles import SampledGroup, SampledRow, SampleFiles, sampled_group
+from timewell.stores.codec import KeyEncoder
+from timewell.stores.project import Project
+from timewell.types import parse_duration
+
+EVERY_S: Final = 300.0  # a file of each group so often, sooner if many rows wait
+MOST_WAITING: Final = 20_000  # rows, some 20 MB
+
+Entities = Sequence[Mapping[str, object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampledRequest:
+    """What the sampler has to know of a request, once it is prepared.
+
+    Attributes
+    ----------
+    groups
+        Each with the places of its values in the answer.
+    key_names, encode
+        The join keys of the first group's entity, by which entities are chosen.
+    """
+
+    service: str | None
+    groups: tuple[tuple[SampledGroup, tuple[int, ...]], ...]
+    key_names: tuple[str, ...]
+    encode: KeyEncoder
+
+
+def sampled_request(resolved: Sequence[Resolved], service: str | None = None) -> SampledRequest:
+    """Find out once what samples of a request consist of.
+
+    Parameters
+    ----------
+    resolved
+        The features asked for, in the order of the answer's columns.
+    """
+    parts: dict[tuple[str, str], list[tuple[int, Resolved]]] = {}
+    for place, item in enumerate(resolved):
+        parts.setdefault(item.group.key, []).append((place, item))
+    groups = tuple(
+        (sampled_group(found[0][1].group, [item.feature.name for _, item in found]), tuple(place for place, _ in found))
+        for found in parts.values()
+    )
+    first = resolved[0].group
+    return SampledRequest(
+        service=service, groups=groups, key_names=first.compiled.entity.key_names, encode=entity_key_encoder(first)
+    )
+
+
+class _Served(NamedTuple):
+    """One vector as it was served."""
+
+    request: SampledRequest
+    entity: Mapping[str, object]
+    values: Sequence[object]
+    statuses: Sequence[str]
+    answer: OnlineFeatures
+    now_us: int
+
+
+class Sampler:
+    """Chooses, queues and writes samples; safe to share between threads.
+
+    Parameters
+    ----------
+    project
+        Its ``[serving]`` says how much is kept, by what, and for how long.
+
+    Attributes
+    ----------
+    dropped
+        Vectors that were chosen and did not fit into the queue.
+    """
+
+    def __init__(self, project: Project) -> None:
+        serving = project.config.serving
+        self.dropped = 0
+        self._files = SampleFiles(project, parse_duration(serving.sample_retention))
+        self._by_request = serving.sample_by == "request"
+        self._rate = serving.sample_rate
+        self._limit = round(serving.sample_rate * (1 << 32))
+        self._drawn: Callable[[], float] = random.random  # no secret
+        self._waiting: deque[_Served] = deque()
+        self._background = Background(self.flush, every_s=EVERY_S, forked=self._forked)
+
+    def offer(
+        self,
+        request: SampledRequest,
+        entities: Entities,
+        answer: OnlineFeatures,
+        now_us: int,
+        keys: Sequence[bytes | None] | None = None,
+    ) -> None:
+        """Keep what was answered to the entities that are sampled, if any is.
+
+        Parameters
+        ----------
+        now_us
+            The instant for which the request was answered.
+        keys
+            The entities' encoded keys in the first group, where they are at hand; else they are encoded again.
+        """
+        if self._by_request:
+            if self._drawn() < self._rate:
+                self._keep(request, entities, answer, now_us, range(len(entities)))
+            return
+        if keys is None:
+            names, encode = request.key_names, request.encode
+            keys = [encode([entity[name] for name in names]) for entity in entities]
+        limit = self._limit
+        if len(keys) == 1:  # the most frequent request
+            key = keys[0]
+            if key is not None and crc32(key) < limit:
+                self._keep(request, entities, answer, now_us, (0,))
+            return
+        chosen = [place for place, key in enumerate(keys) if key is not None and crc32(key) < limit]
+        if chosen:
+            self._keep(request, entities, answer, now_us, chosen)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        waiting = self._waiting
+        taken = [waiting.popleft() for _ in range(len(waiting))]
+        if taken:
+            self._files.write([row for served in taken for row in _rows_of(served)])
+
+    def close(self) -> None:
+        """Write what waits and stop; sampling begins again with the next vector that is chosen."""
+        self._background.stop()
+
+    def _keep(
+        self, request: SampledRequest, entities: Entities, answer: OnlineFeatures, now_us: int, places: Sequence[int]
+    ) -> None:
+        waiting = self._waiting
+        for place in places:
+            if len(waiting) >= MOST_WAITING:
+                self.dropped += 1
+                continue
+            # copies: what was answered belongs to the caller, who may change it
+            values, statuses = tuple(answer.rows[place]), answer.row_statuses[place]
+            waiting.append(_Served(request, dict(entities[place]), values, statuses, answer, now_us))
+        self._background.start()
+        if len(waiting) >= MOST_WAITING // 2:
+            self._background.wake()
+
+    def _forked(self) -> None:
+        """Begin anew in a forked child: what waits is written by the parent."""
+        self._waiting.clear()
+        self.dropped = 0
+
+
+def open_sampler(project: Project) -> Sampler | None:
+    """Return a project's sampler, or ``None`` where its settings keep no samples."""
+    return Sampler(project) if project.config.serving.sample_rate > 0 else None
+
+
+def _rows_of(served: _Served) -> list[SampledRow]:
+    answer = served.answer
+    rows = []
+    for group, places in served.request.groups:
+        as_of_us = answer.as_of_us.get(group.name, answer.as_of_us.get(group.ref))
+        rows.append(
+            SampledRow(
+                group=group,
+                now_us=served.now_us,
+                service=served.request.service,
+                epoch=answer.epoch,
+                as_of_us=as_of_us,
+                degraded=answer.degraded,
+                key=tuple(served.entity[name] for name in group.key_names),
+                values=tuple(served.values[place] for place in places),
+                statuses=tuple(served.statuses[place] for place in places),
+            )
+        )
+    return rows

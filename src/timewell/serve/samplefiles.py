@@ -1,0 +1,310 @@
+"""Samples of what was served, as Parquet: written by servers, read by whoever compares, erased with their person.
+
+Rule: a file appears whole. Every file of a group version has the same columns, so that any program reads them together:
+``samples/date=2026-03-01/feature_group=transactions/version=v1/*.parquet``, with the instant, service, epoch, the
+build's ``as_of``, whether the answer was degraded, the ``entity`` (a struct of its keys) and ``features`` (a struct of
+``value`` and ``status`` for each; null for one that was not asked for).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from timewell import chance, durable
+from timewell.build.keep import key_digest
+from timewell.catalog.layout import entity_key_encoder
+from timewell.catalog.lookup import RegisteredGroup, load_catalog
+from timewell.clock import SystemClock
+from timewell.stores.arrow import to_arrow_type
+from timewell.stores.codec import KeyEncoder
+from timewell.stores.project import Project
+from timewell.types import DAY_US, HOUR_US, SECOND_US, parse_duration, parse_instant, to_datetime
+
+FOLDER: Final = "samples"
+_FORGOTTEN: Final = "forgotten"
+_INSTANT: Final = pa.timestamp("us", tz="UTC")
+_COMMON: Final = [
+    pa.field("sampled_at", _INSTANT),
+    pa.field("service", pa.string()),
+    pa.field("epoch", pa.int64()),
+    pa.field("as_of", _INSTANT),
+    pa.field("degraded", pa.bool_()),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampledGroup:
+    """One group version as far as samples are concerned.
+
+    Attributes
+    ----------
+    features
+        Those asked for, in the order of a row's values.
+    dtypes
+        Of every feature of the version.
+    """
+
+    name: str
+    version: str
+    entity: str
+    key_names: tuple[str, ...]
+    key_types: tuple[str, ...]
+    encode: KeyEncoder
+    features: tuple[str, ...]
+    dtypes: Mapping[str, str]
+
+    @property
+    def ref(self) -> str:
+        """``name@version``."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of its files."""
+        keys = pa.struct([pa.field(name, to_arrow_type(dtype)) for name, dtype in self._keys])
+        served = {
+            name: pa.struct({"value": to_arrow_type(dtype), "status": pa.string()})
+            for name, dtype in sorted(self.dtypes.items())
+        }
+        return pa.schema([*_COMMON, pa.field("entity", keys), pa.field("features", pa.struct(served))])
+
+    @property
+    def _keys(self) -> list[tuple[str, str]]:
+        return list(zip(self.key_names, self.key_types, strict=True))
+
+
+def sampled_group(group: RegisteredGroup, features: Sequence[str]) -> SampledGroup:
+    """Return what samples of a registered version consist of when some of its features are asked for."""
+    return SampledGroup(
+        name=group.compiled.name,
+        version=group.compiled.version,
+        entity=group.compiled.entity.name,
+        key_names=group.compiled.entity.key_names,
+        key_types=group.key_types,
+        encode=entity_key_encoder(group),
+        features=tuple(features),
+        dtypes=group.dtypes,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampledRow:
+    """What one group answered for one entity."""
+
+    group: SampledGroup
+    now_us: int
+    service: str | None
+    epoch: int
+    as_of_us: int | None
+    degraded: bool
+    key: tuple[object, ...]
+    values: tuple[object, ...]
+    statuses: tuple[str, ...]
+
+
+class SampleFiles:
+    """The files of one project.
+
+    Parameters
+    ----------
+    retention_us
+        How long after their day samples are kept, in microseconds.
+    """
+
+    def __init__(self, project: Project, retention_us: int) -> None:
+        self._project = project
+        self._folder = project.state / FOLDER
+        self._retention_us = retention_us
+
+    def write(self, rows: Sequence[SampledRow]) -> None:
+        """Write one file for each day and group version, and remove days that are past their retention."""
+        parts: dict[tuple[str, str, str], list[SampledRow]] = {}
+        for row in rows:
+            day = to_datetime(row.now_us).date().isoformat()
+            parts.setdefault((day, row.group.name, row.group.version), []).append(row)
+        for (day, name, version), found in parts.items():
+            folder = self._folder / f"date={day}" / f"feature_group={name}" / f"version={version}"
+            self._write_one(folder / f"{chance.new_id()}.parquet", found)
+        self._drop_old(max(row.now_us for row in rows))
+
+    def _write_one(self, path: Path, rows: Sequence[SampledRow]) -> None:
+        forgotten = self._forgotten()
+        kept = [row for row in rows if not self._is_of(row, forgotten)]
+        if kept:
+            with durable.replacing(path) as temporary:
+                pq.write_table(_table(kept), temporary, compression="zstd")
+            later = self._forgotten() - forgotten  # a person forgotten meanwhile may have been looked for too early
+            if later and any(self._is_of(row, later) for row in kept):
+                path.unlink(missing_ok=True)
+                self._write_one(path, kept)
+
+    def _is_of(self, row: SampledRow, digests: set[str]) -> bool:
+        encoded = row.group.encode(row.key) if digests else None
+        return encoded is not None and key_digest(self._project, row.group.entity, encoded).hex() in digests
+
+    def _forgotten(self) -> set[str]:
+        return {path.name for path in _within(self._folder / _FORGOTTEN, "*")}
+
+    def _drop_old(self, now_us: int) -> None:
+        for folder in _within(self._folder, "date=*"):
+            day_us = parse_instant(folder.name.removeprefix("date="))
+            if day_us + DAY_US + self._retention_us <= now_us:
+                shutil.rmtree(folder, ignore_errors=True)  # another server may be at it, too
+        for path in _within(self._folder / _FORGOTTEN, "*"):
+            with suppress(FileNotFoundError):
+                # about running servers, not about data: none holds a row back for so long
+                if path.stat().st_mtime * SECOND_US + HOUR_US < SystemClock().now_us():
+                    path.unlink()
+
+
+def read_samples(project: Project, feature: str, since: str | None = None) -> pa.Table:
+    """Return what was served of one feature, as sampled.
+
+    Parameters
+    ----------
+    feature
+        ``[group:]name[@version]``; the live version without one.
+    since
+        A duration back from the project's now.
+
+    Returns
+    -------
+    pyarrow.Table
+        ``sampled_at, service, epoch, as_of, degraded, entity, value, status``; a row for each vector in which the
+        feature was asked for, in no particular order.
+
+    Raises
+    ------
+    UnknownFeature, InvalidDuration
+    """
+    found = load_catalog(project).resolve(feature)
+    since_us = None if since is None else project.clock.now_us() - parse_duration(since)
+    group = sampled_group(found.group, [found.feature.name])
+    parts: list[pa.Table] = []
+    for path in files_of(project, group.name, group.version):
+        day_us = parse_instant(path.parts[-4].removeprefix("date="))
+        if since_us is None or day_us + DAY_US > since_us:
+            parts.append(_read(path, group))
+    parts.append(group.schema.empty_table())
+    rows = pa.concat_tables(_flat(part, found.feature.name) for part in parts)
+    rows = rows.filter(pc.is_valid(rows["status"]))
+    return rows if since_us is None else rows.filter(pc.greater_equal(rows["sampled_at"], to_datetime(since_us)))
+
+
+def erase_samples(project: Project, groups: Iterable[RegisteredGroup], values: Sequence[object]) -> int:
+    """Take one key of an entity out of every sample; returns how many rows held it.
+
+    A server that holds such rows and did not write them yet leaves them out: it is told first, by a digest of the key.
+    """
+    erased = 0
+    if not (project.state / FOLDER).is_dir() and not project.config.serving.sample_rate:
+        return erased
+    for group in groups:
+        sampled = sampled_group(group, [])
+        encoded = sampled.encode(values)
+        if encoded is None:
+            continue
+        digest = key_digest(project, sampled.entity, encoded).hex()
+        durable.write_bytes(project.state / FOLDER / _FORGOTTEN / digest, b"")
+        for path in files_of(project, sampled.name, sampled.version):
+            erased += _erase_from(path, sampled, values)
+    return erased
+
+
+def _erase_from(path: Path, group: SampledGroup, values: Sequence[object]) -> int:
+    try:
+        rows = pq.read_table(path, partitioning=None)
+    except FileNotFoundError:  # past its retention meanwhile
+        return 0
+    except (OSError, pa.ArrowException):  # what it holds cannot be told
+        path.unlink(missing_ok=True)
+        return 0
+    mask = pa.chunked_array([pa.repeat(pa.scalar(True), rows.num_rows)])
+    for name, dtype, value in zip(group.key_names, group.key_types, values, strict=True):
+        column = pc.struct_field(rows["entity"], name)
+        mask = pc.and_(mask, pc.fill_null(pc.equal(column, pa.scalar(value, to_arrow_type(dtype))), False))
+    kept = rows.filter(pc.invert(mask))
+    if kept.num_rows == 0:
+        path.unlink(missing_ok=True)
+    elif kept.num_rows < rows.num_rows:
+        with durable.replacing(path) as temporary:
+            pq.write_table(kept, temporary, compression="zstd")
+    return int(rows.num_rows - kept.num_rows)
+
+
+def files_of(project: Project, name: str, version: str) -> list[Path]:
+    """Return the files of one group version, by day."""
+    return _within(project.state / FOLDER, f"date=*/feature_group={name}/version={version}/*.parquet")
+
+
+def _within(folder: Path, pattern: str) -> list[Path]:
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
+def _read(path: Path, group: SampledGroup) -> pa.Table:
+    try:
+        return pq.read_table(path, partitioning=None)
+    except FileNotFoundError:  # past its retention meanwhile
+        return group.schema.empty_table()
+
+
+def _flat(rows: pa.Table, feature: str) -> pa.Table:
+    served = pc.struct_field(rows["features"], feature)
+    columns = rows.select([*(field.name for field in _COMMON), "entity"])
+    columns = columns.append_column("value", pc.struct_field(served, "value"))
+    return columns.append_column("status", pc.struct_field(served, "status"))
+
+
+def _table(rows: Sequence[SampledRow]) -> pa.Table:
+    """Return rows of one group version; they may be of requests for different features."""
+    group = rows[0].group
+    schema = group.schema
+    common = {
+        "sampled_at": [row.now_us for row in rows],
+        "service": [row.service for row in rows],
+        "epoch": [row.epoch for row in rows],
+        "as_of": [row.as_of_us for row in rows],
+        "degraded": [row.degraded for row in rows],
+    }
+    columns = [pa.array(common[field.name], field.type) for field in _COMMON]
+    keys = [_typed([row.key[place] for row in rows], dtype) for place, dtype in enumerate(group.key_types)]
+    columns.append(pa.StructArray.from_arrays(keys, fields=list(schema.field("entity").type)))
+    served = [{name: place for place, name in enumerate(row.group.features)} for row in rows]
+    asked = schema.field("features").type
+    features = [_feature_column(rows, [places.get(field.name) for places in served], field) for field in asked]
+    columns.append(pa.StructArray.from_arrays(features, fields=list(asked)))
+    return pa.table(columns, schema=schema)
+
+
+def _feature_column(rows: Sequence[SampledRow], places: Sequence[int | None], field: pa.Field) -> pa.Array:
+    """Return one feature's values and statuses; null where it was not asked for."""
+    values = [None if place is None else row.values[place] for row, place in zip(rows, places, strict=True)]
+    statuses = [None if place is None else row.statuses[place] for row, place in zip(rows, places, strict=True)]
+    parts = [_typed(values, field.type.field("value").type), pa.array(statuses, pa.string())]
+    absent = pa.array([place is None for place in places])
+    return pa.StructArray.from_arrays(parts, fields=list(field.type), mask=absent)
+
+
+def _typed(values: list[Any], dtype: str | pa.DataType) -> pa.Array:
+    """Return values in their column's type; one that does not fit it (a default that somebody set) is null."""
+    kind = to_arrow_type(dtype) if isinstance(dtype, str) else dtype
+    try:
+        return pa.array(values, kind)
+    except (pa.ArrowException, OverflowError, TypeError, ValueError):
+        return pa.concat_arrays([_one(value, kind) for value in values])
+
+
+def _one(value: object, kind: pa.DataType) -> pa.Array:
+    try:
+        return pa.array([value], kind)
+    except (pa.ArrowException, OverflowError, TypeError, ValueError):
+        return pa.nulls(1, kind)
