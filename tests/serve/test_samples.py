@@ -264,6 +264,17 @@ def test_a_person_is_erased_from_files_and_from_what_servers_still_hold(
     assert users_in(shop, "paid_7d") == ([8, 9] if told else [7, 8, 9])
 
 
+def test_forgetting_a_person_reaches_the_samples_and_says_how_many(shop: tw.FeatureStore, sampler: Sampler) -> None:
+    serve(shop, sampler, ["paid_7d", "payments_7d"], [7, 8])
+    sampler.flush()
+
+    report = shop.forget("user_id", {"user_id": 7})
+
+    assert report.sample_rows == 2
+    assert users_in(shop, "paid_7d") == users_in(shop, "payments_7d") == [8]
+    assert shop.forget("user_id", {"user_id": 7}).sample_rows == 0
+
+
 def test_a_person_forgotten_while_a_file_is_written_is_not_in_it(
     shop: tw.FeatureStore, sampler: Sampler, monkeypatch
 ) -> None:

@@ -46,7 +46,7 @@ def forget(
     keys: Annotated[list[str], typer.Argument(metavar="KEY...", help="Its keys: user_id=7, a=1,b=2 or a JSON object.")],
     yes: Yes = False,
 ) -> Answer:
-    """Erase entity keys from online builds, offline tables with all their earlier files, and kept frames.
+    """Erase entity keys from online builds, offline tables with all their earlier files, samples, and kept frames.
 
     Example: timewell forget user_id user_id=7 --yes
     """
