@@ -264,6 +264,16 @@ def _no_space(*_: object) -> None:
     raise OSError(28, "No space left on device")
 
 
+def test_a_state_that_was_reset_does_not_come_back(clock: FrozenClock, tmp_path: Path) -> None:
+    """A restore puts another state in its place: it must not find one there."""
+    book = LatencyBook(tmp_path / "state" / "metrics", clock)
+    book.add(("transactions@v1",), None, 1_000)
+    book.flush()
+    files(tmp_path / "state").compact(clock.now_us())
+
+    assert not (tmp_path / "state").exists()
+
+
 def test_names_beyond_a_thousand_are_counted_together(tmp_path: Path) -> None:
     tallies = Tallies()
     for number in range(MOST_SERIES + 500):

@@ -127,6 +127,8 @@ class SampleFiles:
 
     def write(self, rows: Sequence[SampledRow]) -> None:
         """Write one file for each day and group version, and remove days that are past their retention."""
+        if not self._project.state.is_dir():  # it was reset, or a restore is about to replace it
+            return
         parts: dict[tuple[str, str, str], list[SampledRow]] = {}
         for row in rows:
             day = to_datetime(row.now_us).date().isoformat()

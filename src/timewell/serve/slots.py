@@ -67,7 +67,9 @@ class SlotFiles:
         self._folder = folder
 
     def write(self, start_us: int, writer: str, series: Sequence[Written]) -> None:
-        """Put a writer's file of the minute that begins at an instant in place."""
+        """Put a writer's file of the minute that begins at an instant in place; nothing where the state is gone."""
+        if not self._is_there():
+            return
         path = self._path(start_us, SLOT_US, writer)
         durable.write_bytes(path, msgspec.msgpack.encode(_Slot(format=_FORMAT, series=list(series))))
 
@@ -133,9 +135,19 @@ class SlotFiles:
 
     # --- merging -----------------------------------------------------------------------------------------------------
 
+    def _is_there(self) -> bool:
+        """Make the directory, never the state that it is in: that was reset, or a restore is about to replace it."""
+        try:
+            self._folder.mkdir(exist_ok=True)
+        except FileNotFoundError:
+            return False
+        return True
+
     @contextmanager
     def _alone(self) -> Iterator[bool]:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        if not self._is_there():
+            yield False
+            return
         with (self._folder / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # goes with the process, however it ends
