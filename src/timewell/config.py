@@ -88,12 +88,15 @@ class ServingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Share of what is served that is kept to be compared later: always of the same entities, or of any request.
     sample_retention
         How long samples are kept.
+    spans
+        Make an OpenTelemetry span of each request.
     """
 
     availability: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.999
     sample_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     sample_by: Literal["entity", "request"] = "entity"
     sample_retention: str = "7d"
+    spans: bool = False
 
 
 class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
