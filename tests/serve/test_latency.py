@@ -119,6 +119,7 @@ def test_every_process_counts_for_itself_and_a_read_sees_them_all(tmp_path: Path
     assert files(tmp_path).totals()[GROUP].requests == 500
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # of Python 3.12; servers do it, too
 def test_a_forked_child_counts_its_own_requests_and_none_of_its_parents(book: LatencyBook, tmp_path: Path) -> None:
     book.add(("transactions@v1",), None, 1_000_000)
     line = book.line(("transactions@v1",), None)

@@ -232,6 +232,7 @@ def test_days_past_their_retention_go_and_since_looks_back_from_now(shop: tw.Fea
     assert read_samples(shop.project, "paid_on", since="1h").num_rows == 0
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # of Python 3.12; servers do it, too
 def test_a_forked_child_does_not_write_its_parents_samples(shop: tw.FeatureStore, sampler: Sampler) -> None:
     serve(shop, sampler, ["paid_7d"], [1])
     child = os.fork()

@@ -79,6 +79,15 @@ def test_builds_are_told_with_their_age_by_the_clock_of_the_project(shop: tw.Fea
     assert ("timewell_build_age_seconds", at("later", "v1")) not in after
 
 
+def test_a_caller_for_some_groups_is_told_of_no_others(shop: tw.FeatureStore, book: LatencyBook) -> None:
+    book.add(GROUPS, "model", MS)
+
+    told = metrics_text(shop, {"windows"}).decode()
+
+    assert 'group="windows"' in told
+    assert not re.search("values|people|model", told)
+
+
 def test_names_follow_the_conventions_and_labels_are_few(shop: tw.FeatureStore, book: LatencyBook) -> None:
     book.add(GROUPS, "model", MS)
     text = metrics_text(shop).decode()

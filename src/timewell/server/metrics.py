@@ -8,7 +8,7 @@ wrote, so any of them may answer it.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from timewell import __version__
-from timewell.catalog.lookup import Catalog
+from timewell.catalog.lookup import RegisteredGroup
 from timewell.clock import SystemClock
 from timewell.serve.budgets import QUANTILES, strictest
 from timewell.serve.latency import FOLDER, flush_books
@@ -31,10 +31,16 @@ WINDOW_US: Final = 10 * MINUTE_US  # of the quantiles; counters are of all times
 _Labels = Mapping[str, str]
 
 
-def metrics_text(store: FeatureStore) -> bytes:
-    """Return everything that is measured, for Prometheus to read."""
+def metrics_text(store: FeatureStore, groups: Collection[str] | None = None) -> bytes:
+    """Return what is measured, for Prometheus to read.
+
+    Parameters
+    ----------
+    groups
+        The only feature groups that are told of, for a caller who may see no others; then no services either.
+    """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Measured(store))
+    registry.register(_Measured(store, groups))
     ProcessCollector(registry=registry)
     return generate_latest(registry)
 
@@ -42,15 +48,16 @@ def metrics_text(store: FeatureStore) -> bytes:
 class _Measured(Collector):
     """Turns what is kept into metrics when it is asked for."""
 
-    def __init__(self, store: FeatureStore) -> None:
+    def __init__(self, store: FeatureStore, groups: Collection[str] | None) -> None:
         self._store = store
+        self._groups = groups
 
     def collect(self) -> Iterator[Metric]:
         project, now_us = self._store.project, SystemClock().now_us()
         folder = project.state / FOLDER
         flush_books(folder)
         files = SlotFiles(folder)
-        totals, lately = files.totals(), files.read(now_us - WINDOW_US, now_us + 1)
+        totals, lately = self._seen(files.totals()), files.read(now_us - WINDOW_US, now_us + 1)
         catalog = self._store.catalog()
         info = {"version": __version__, "python": platform.python_version()}
         yield _gauge("timewell_info", "The program that answers.", [(info, 1)])
@@ -59,13 +66,23 @@ class _Measured(Collector):
         yield from _requests("timewell_group", "group", totals, lately)
         yield from _requests("timewell_service", "service", totals, lately)
         yield from _counts(totals)
-        yield _budgets(catalog)
+        yield _budgets(group for group in catalog.live_groups() if self._sees(group.compiled.name))
         yield from self._builds()
+
+    def _sees(self, group: str) -> bool:
+        return self._groups is None or group in self._groups
+
+    def _seen(self, tallies: Tallies) -> Tallies:
+        if self._groups is None:
+            return tallies
+        own = {("group", name) for kind, name in tallies if kind == "group" and self._sees(name.partition("@")[0])}
+        return Tallies((series, tally) for series, tally in tallies.items() if series in own)
 
     def _builds(self) -> Iterator[Metric]:
         project = self._store.project
         now_us = project.clock.now_us()
-        builds = [({"group": one.group, "version": one.version}, one) for one in project.registry.builds()]
+        found = [one for one in project.registry.builds() if self._sees(one.group)]
+        builds = [({"group": one.group, "version": one.version}, one) for one in found]
         yield _gauge(
             "timewell_build_age_seconds",
             "How old the served build's as_of is.",
@@ -124,9 +141,9 @@ def _counts(totals: Tallies) -> Iterator[Metric]:
             yield _counter(f"timewell_{name}", f"{name.replace('_', ' ').capitalize()}.", [({}, tally.requests)])
 
 
-def _budgets(catalog: Catalog) -> Metric:
+def _budgets(groups: Iterable[RegisteredGroup]) -> Metric:
     values = []
-    for group in catalog.live_groups():
+    for group in groups:
         budget = strictest(feature for feature in group.compiled.features if feature.online)
         for quantile, most_ms in budget.items():
             labels = {"group": group.compiled.name, "version": group.compiled.version}
