@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 import timewell as tw
+from timewell.backfill.collect import collect_garbage
 from timewell.errors import ConfigError, MissingExtra, NeverMaterialized, StoreUnavailable
 from timewell.run.doctor import doctor
 from timewell.testing.redis_server import RedisServer, running_server
@@ -79,6 +80,18 @@ def test_an_emptied_redis_is_told_and_mended_by_one_command(shop: tw.FeatureStor
     assert "timewell materialize online" in told.value.hint
     assert [report.action for report in shop.materialize_online()] == ["built", "built"]
     assert answered(shop)[0] == {"order_amount_7d": 10, "order_max_7d": 10}
+
+
+def test_another_project_of_the_same_name_cannot_touch_its_builds(shop: tw.FeatureStore, tmp_path: Path) -> None:
+    other = tmp_path / "checkout"
+    other.mkdir()
+    (other / "timewell.toml").write_text((tmp_path / "timewell.toml").read_text())
+    fs = tw.FeatureStore(other, now=NOW)
+    with pytest.raises(ConfigError, match="belongs to another project") as told:
+        collect_garbage(fs.project, wait="0s", dry_run=False)
+    assert "prefix" in told.value.hint
+    assert answered(shop)[0] == {"order_amount_7d": 10, "order_max_7d": 10}
+    fs.close()
 
 
 def test_the_password_is_in_no_error(shop: tw.FeatureStore, server: RedisServer) -> None:

@@ -16,7 +16,7 @@ def open_backend(
     name: str,
     /,
     *,
-    offered: Mapping[str, object] | None = None,
+    offered: Mapping[str, Callable[[], object]] | None = None,
     **settings: object,
 ) -> Any:  # noqa: ANN401  # each caller knows its protocol
     """Return the back end registered under a name, opened with its settings.
@@ -24,7 +24,7 @@ def open_backend(
     Parameters
     ----------
     offered
-        Settings that the back end gets if it has a use for them.
+        Settings that the back end gets if it has a use for them; made when they are needed.
     settings
         Settings that it must take.
 
@@ -51,5 +51,5 @@ def open_backend(
         problem = f"the {name} back end has no setting {', '.join(unknown)}; it takes: {', '.join(takes)}"
         hint = "Remove the key, or choose a back end that takes it."
         raise ConfigError(file="timewell.toml", problem=problem, hint=hint)
-    fitting = {key: value for key, value in (offered or {}).items() if key in takes}
-    return opener(**{**fitting, **settings})
+    fitting = {key: make() for key, make in (offered or {}).items() if key in takes and key not in settings}
+    return opener(**fitting, **settings)

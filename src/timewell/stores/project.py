@@ -6,6 +6,7 @@ import getpass
 import logging
 import os
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 
 from timewell import chance, durable
@@ -119,7 +120,11 @@ class Project:
             settings["timeout_s"] = parse_duration(online.timeout) / SECOND_US
         opened: OnlineStore = open_backend(
             online.backend,
-            offered={"path": self.state / "online", "prefix": self.config.project},
+            offered={
+                "path": lambda: self.state / "online",
+                "prefix": lambda: self.config.project,
+                "owner": lambda: blake2b(self.secret, digest_size=16, person=b"online owner").hexdigest(),
+            },
             **{name: value for name, value in settings.items() if value is not None},
         )
         return opened

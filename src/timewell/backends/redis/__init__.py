@@ -9,6 +9,7 @@ How a build lies in Redis (``shop`` is the prefix, ``orders/v1/b1`` the build)::
     shop:orders/v1/b1:3f2a9c01:+{00}     keys that refreshes added
     shop:orders/v1/b1:3f2a9c01:={00}     fence and number of rows of a part of the build
     shop:builds, shop:loose              all builds; generations that no mark names (any more)
+    shop:owner                           the project that may write under this prefix
 
 *Load* writes plain rows into a new generation that nobody reads, then swaps the mark. *Refresh* and *erase* change rows
 in place, in chunks that are each one script: it checks that the writer still holds the build, so a writer that was
@@ -24,7 +25,13 @@ from timewell.backends.redis.links import server_at
 from timewell.backends.redis.store import RedisStore
 
 
-def open(url: str = "redis://127.0.0.1:6379/0", *, prefix: str = "timewell", timeout_s: float = 1.0) -> RedisStore:
+def open(
+    url: str = "redis://127.0.0.1:6379/0",
+    *,
+    prefix: str = "timewell",
+    timeout_s: float = 1.0,
+    owner: str | None = None,
+) -> RedisStore:
     """Return the store in a Redis server; it connects when first needed.
 
     Parameters
@@ -35,5 +42,7 @@ def open(url: str = "redis://127.0.0.1:6379/0", *, prefix: str = "timewell", tim
         What every name begins with; keeps projects in one Redis apart.
     timeout_s
         How long a read may take for which the caller sets no limit; seconds.
+    owner
+        Who alone may load and drop builds under the prefix; ``None`` asks nobody.
     """
-    return RedisStore(server_at(url), prefix=prefix, timeout_s=timeout_s)
+    return RedisStore(server_at(url), prefix=prefix, timeout_s=timeout_s, owner=owner)

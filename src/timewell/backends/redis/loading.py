@@ -29,7 +29,7 @@ from timewell.backends.redis.names import (
 )
 from timewell.backends.redis.reading import CHUNK_ROWS, pages
 from timewell.backends.redis.wire import Wire
-from timewell.errors import BuildMissing, StoreUnavailable, Superseded, Unsupported
+from timewell.errors import BuildMissing, ConfigError, StoreUnavailable, Superseded, Unsupported
 from timewell.stores.online import BuildMark, WriteReport
 from timewell.types import format_instant
 
@@ -108,6 +108,18 @@ def superseded(build: str, held: bytes, offered: BuildMark) -> Superseded:
         held=f"as_of {format_instant(as_of_us)} under lease epoch {lease_epoch}",
         offered=f"as_of {format_instant(offered.as_of_us)} under lease epoch {offered.lease_epoch}",
     )
+
+
+def claim(wire: Wire, names: Names, owner: str) -> None:
+    """Make the prefix a project's own; raises ``ConfigError`` if it is another's, whose builds would look like garbage."""
+    mine = owner.encode()
+    held = wire.run([(b"SET", names.owner, mine, b"NX"), (b"GET", names.owner)])[1]
+    if held == mine:
+        return
+    problem = f"online.prefix: what begins with {names.prefix!r} in {wire.name} belongs to another project"
+    hint = "Set another prefix under [online] in timewell.toml. If that project is gone for good, take its place: "
+    hint += f"redis-cli DEL {names.owner.decode()}"
+    raise ConfigError(file="timewell.toml", problem=problem, hint=hint)
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------

@@ -102,6 +102,8 @@ class Names:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = label_of(prefix).encode()
+        self.prefix = prefix
+        self.owner = self._prefix + b":owner"
         self.builds = self._prefix + b":builds"
         self.loose = self._prefix + b":loose"
 

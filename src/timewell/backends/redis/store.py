@@ -29,14 +29,17 @@ class RedisStore:
         What every name in it begins with.
     timeout_s
         How long a read may take for which the caller sets no limit; seconds.
+    owner
+        Who alone may load and drop builds under the prefix; ``None`` asks nobody.
     """
 
     capabilities = OnlineCapabilities(shared_between_hosts=True, scans=True, remote=True, whole_refreshes=False)
 
-    def __init__(self, server: Server, *, prefix: str, timeout_s: float) -> None:
+    def __init__(self, server: Server, *, prefix: str, timeout_s: float, owner: str | None = None) -> None:
         self._names = Names(prefix)
         self._looks = reading.Looks(self._names)
         self._timeout_s = timeout_s
+        self._owner = owner
         self._server = server
         self._opened: Wire | None = None
 
@@ -76,8 +79,10 @@ class RedisStore:
         ------
         Superseded
             The build exists already with a newer mark.
+        ConfigError
+            The prefix belongs to another project.
         """
-        return loading.load(self._wire(), self._names, build, rows, mark)
+        return loading.load(self._claimed(), self._names, build, rows, mark)
 
     def refresh(
         self,
@@ -107,7 +112,7 @@ class RedisStore:
 
     def drop(self, build: str) -> None:
         """Remove a build; nothing happens if it is not there."""
-        loading.drop(self._wire(), self._names, build)
+        loading.drop(self._claimed(), self._names, build)
 
     def close(self) -> None:
         """Release what this process holds; the store may be used again afterwards."""
@@ -115,6 +120,12 @@ class RedisStore:
         if self._opened is not None:
             self._opened.close()
         self._opened = None
+
+    def _claimed(self) -> Wire:
+        wire = self._wire()
+        if self._owner is not None:
+            loading.claim(wire, self._names, self._owner)
+        return wire
 
     def _wire(self, until: float | None = None) -> Wire:
         """Return how the server is asked; at the first call it says whether it is a cluster's."""
