@@ -58,27 +58,35 @@ return {'done', part:sub(33)}
 """
 )
 
-# KEYS part, added, names of rows; ARGV token, offset of the key in a name, and for each row what to do and its bytes:
-# delete, upsert, or both (deleted as well: it counts as both, and is never seen missing)
+# KEYS part, added, names of rows to upsert, to delete and upsert (never seen missing, but counted as both), to delete;
+# ARGV token, offset of the key in a name, how many of the first kind, of the second, the rows of both
 CHUNK: Final = """
 local part = redis.call('GET', KEYS[1])
 if not part or part:sub(17, 32) ~= ARGV[1] then return {'lost'} end
-local change, deleted = 0, 0
-for i = 3, #KEYS do
-  local name, act = KEYS[i], ARGV[2 * i - 3]
-  local there = redis.call('EXISTS', name) == 1
-  if act ~= 'delete' then redis.call('SET', name, ARGV[2 * i - 2]) end
-  if there then
-    if act ~= 'upsert' then deleted = deleted + 1 end
-    if act == 'delete' then
-      redis.call('DEL', name)
-      redis.call('SREM', KEYS[2], name:sub(ARGV[2]))
-      change = change - 1
+local offset, change, deleted = tonumber(ARGV[2]), 0, 0
+local both, last = 3 + tonumber(ARGV[3]), 2 + tonumber(ARGV[3]) + tonumber(ARGV[4])
+if both <= last then deleted = redis.call('EXISTS', unpack(KEYS, both, last)) end
+if last > 2 then
+  if redis.call('EXISTS', unpack(KEYS, 3, last)) < last - 2 then
+    for i = 3, last do
+      if redis.call('EXISTS', KEYS[i]) == 0 then
+        redis.call('SADD', KEYS[2], KEYS[i]:sub(offset))
+        change = change + 1
+      end
     end
-  elseif act ~= 'delete' then
-    redis.call('SADD', KEYS[2], name:sub(ARGV[2]))
-    change = change + 1
   end
+  local words = {}
+  for i = 3, last do
+    words[2 * i - 5] = KEYS[i]
+    words[2 * i - 4] = ARGV[i + 2]
+  end
+  redis.call('MSET', unpack(words))
+end
+if last < #KEYS then
+  local gone, keys = redis.call('DEL', unpack(KEYS, last + 1)), {}
+  for i = last + 1, #KEYS do keys[i - last] = KEYS[i]:sub(offset) end
+  redis.call('SREM', KEYS[2], unpack(keys))
+  deleted, change = deleted + gone, change - gone
 end
 local rows = struct.pack('>I8', struct.unpack('>I8', part:sub(33)) + change)
 redis.call('SET', KEYS[1], part:sub(1, 32) .. rows)
