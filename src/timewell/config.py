@@ -25,6 +25,8 @@ DURATIONS = (
     ("retention", "rollback_window"),
     ("retention", "snapshots"),
     ("serving", "sample_retention"),
+    ("serving", "timeout"),
+    ("serving", "cache_age"),
 )
 
 TEMPLATE = """\
@@ -80,8 +82,18 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class ServingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[serving]``: how online requests are answered and watched.
 
+    The first five are about a store across a connection; an embedded one needs none of them.
+
     Attributes
     ----------
+    timeout
+        How long a request waits for the online store before it is answered without it.
+    on_unavailable
+        ``default`` answers from what was read before, else with defaults, and says so; ``error`` refuses.
+    coalesce
+        Concurrent reads share a round trip.
+    cache_entries, cache_age
+        Rows kept of each build, and for how long they answer without a look at the store.
     availability
         Share of the requests that are to be answered; what is left below it is the error budget.
     sample_rate, sample_by
@@ -92,6 +104,11 @@ class ServingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Make an OpenTelemetry span of each request.
     """
 
+    timeout: str = "50ms"
+    on_unavailable: Literal["default", "error"] = "default"
+    coalesce: bool = True
+    cache_entries: Annotated[int, msgspec.Meta(ge=0)] = 10_000
+    cache_age: str = "200ms"
     availability: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.999
     sample_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     sample_by: Literal["entity", "request"] = "entity"

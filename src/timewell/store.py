@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import cached_property
@@ -38,7 +37,7 @@ from timewell.run.register import RegisterReport, register, run_tests
 from timewell.run.retire import VersionReport, deprecate, retire
 from timewell.run.review import apply_definitions, plan_folder
 from timewell.run.upkeep import backup, last_update_epoch, offline_files, reset, restore, upgrade
-from timewell.serve.reader import Reader
+from timewell.serve.reader import Ask, Reader
 from timewell.stores.project import Project
 from timewell.stores.query import AsOf
 from timewell.stores.registry import AuditRow, FileRecord
@@ -420,10 +419,12 @@ class FeatureStore:
         *,
         service: str | None = None,
         max_staleness: str | None = None,
+        defaults: Mapping[str, object] | None = None,
     ) -> OnlineFeatures:
         """Return the present feature vectors of some entities, with a status for every value."""
         limit_us = None if max_staleness is None else parse_duration(max_staleness)
-        return self._reader.get(features, entities, service=service, max_staleness_us=limit_us)
+        ask = Ask(features, entities, service=service, max_staleness_us=limit_us, defaults=defaults)
+        return self._reader.get(ask)
 
     async def aget_online_features(
         self,
@@ -432,11 +433,12 @@ class FeatureStore:
         *,
         service: str | None = None,
         max_staleness: str | None = None,
+        defaults: Mapping[str, object] | None = None,
     ) -> OnlineFeatures:
         """Do as :meth:`get_online_features` without blocking the event loop."""
-        return await asyncio.to_thread(
-            self.get_online_features, features, entities, service=service, max_staleness=max_staleness
-        )
+        limit_us = None if max_staleness is None else parse_duration(max_staleness)
+        ask = Ask(features, entities, service=service, max_staleness_us=limit_us, defaults=defaults)
+        return await self._reader.aget(ask)
 
     def get_last_update_epoch(self, feature: str) -> int | None:
         """Return until when (whole seconds since 1970) a feature's data is complete; ``None`` if never built."""
@@ -484,4 +486,5 @@ class FeatureStore:
 
     def close(self) -> None:
         """Release files and connections; the store may be used again."""
+        self._reader.close()
         self.project.close()

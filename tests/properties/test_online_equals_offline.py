@@ -17,7 +17,7 @@ from timewell.define.compiled import CompiledGroup
 from timewell.define.load import Loaded
 from timewell.errors import ValueOverflow
 from timewell.run.register import register
-from timewell.serve import reader
+from timewell.serve import prepare
 from timewell.stores.arrow import to_arrow_type
 from timewell.testing import oracle
 from timewell.testing.generators import KEY_TYPES, World, WorldGroup, random_world
@@ -68,8 +68,8 @@ def test_a_refresh_that_leaves_emptied_entities_behind_is_caught(
 def test_a_reader_that_serves_a_value_at_exactly_its_ttl_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = reader._ttl  # the broken control changes what no caller can
-    monkeypatch.setattr(reader, "_ttl", lambda feature: honest(feature) + 1)
+    honest = prepare._ttl  # the broken control changes what no caller can
+    monkeypatch.setattr(prepare, "_ttl", lambda feature: honest(feature) + 1)
     assert first_difference(tmp_path) is not None
 
 

@@ -61,7 +61,7 @@ def test_turning_a_feature_online_leaves_the_served_ones_alone_until_the_next_bu
     assert report.action == "built"
     answer = shop.get_online_features(["paid_7d", "last_paid"], [{"user_id": 1}, {"user_id": 2}])
     assert answer.rows == [[5, 5], [7, None]]
-    assert answer.row_statuses == [["present", "present"], ["present", "expired"]]
+    assert answer.row_statuses == [("present", "present"), ("present", "expired")]
 
 
 def test_a_group_that_was_never_built_says_so_and_an_offline_feature_names_its_flag(shop: tw.FeatureStore) -> None:
@@ -80,7 +80,7 @@ def test_a_wrong_key_is_refused_by_name_and_a_null_key_is_an_entity_never_seen(s
     with pytest.raises(MissingKey, match="user_id"):
         shop.get_online_features(["paid_7d"], [{"user": 1}])
     answer = shop.get_online_features(["paid_7d"], [{"user_id": None}])
-    assert (answer.rows, answer.row_statuses) == ([[0]], [["not_found"]])
+    assert (answer.rows, answer.row_statuses) == ([[0]], [("not_found",)])
 
 
 def test_older_than_the_caller_accepts_is_stale_and_still_carried(shop: tw.FeatureStore) -> None:
@@ -89,7 +89,7 @@ def test_older_than_the_caller_accepts_is_stale_and_still_carried(shop: tw.Featu
 
     answer = later.get_online_features(["paid_7d"], [{"user_id": 1}, {"user_id": 9}], max_staleness="1h")
 
-    assert answer.row_statuses == [["stale"], ["not_found"]]
+    assert answer.row_statuses == [("stale",), ("not_found",)]
     assert answer.rows == [[5], [0]]
 
 
@@ -101,7 +101,7 @@ def test_no_feature_is_served_at_exactly_its_ttl_and_not_even_the_empty_value_th
     entities = [{"user_id": 1}, {"user_id": 9}]
     assert just_before.get_online_features(["paid_7d"], entities).rows == [[5], [0]]
     answer = exactly.get_online_features(["paid_7d"], entities)
-    assert (answer.rows, answer.row_statuses) == ([[None], [None]], [["expired"], ["expired"]])
+    assert (answer.rows, answer.row_statuses) == ([[None], [None]], [("expired",), ("expired",)])
 
 
 def test_a_killed_materialization_does_not_keep_its_claim(shop: tw.FeatureStore) -> None:

@@ -233,9 +233,9 @@ def test_a_count_that_nobody_refreshes_is_expired_at_exactly_its_ttl(shop_at):
     alive = shop_at(NOW_US + 48 * HOUR_US - 1).get_online_features("txn_count_7d", user)
     dead = shop_at(NOW_US + 48 * HOUR_US).get_online_features("txn_count_7d", user)
     assert alive.rows[0][0] > 0
-    assert alive.row_statuses == [["present"], ["not_found"]]
+    assert alive.row_statuses == [("present",), ("not_found",)]
     assert dead.rows == [[None], [None]]
-    assert dead.row_statuses == [["expired"], ["expired"]]
+    assert dead.row_statuses == [("expired",), ("expired",)]
 
 
 def test_the_mean_ticket_is_in_the_offline_table_and_refused_online(shop, payments):

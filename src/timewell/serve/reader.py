@@ -1,55 +1,59 @@
 """Feature vectors for entities, from the online store, at one epoch.
 
-Rule: a request pins one epoch, and each group is one consistent look at one build. Whether a value is expired is
-decided at the moment of the request, never when it was written.
+Rule: a request pins one epoch, and each group is one consistent look at one build.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 
-from timewell.catalog.layout import RowLayout
-from timewell.catalog.lookup import Catalog, RegisteredGroup, Resolved, load_catalog
-from timewell.define.compiled import CompiledFeature
-from timewell.errors import MissingKey, NeverMaterialized, NotOnline, UsageError
-from timewell.serve.response import OnlineFeatures, Status
-from timewell.stores.online import BuildMark, ReadKeys
+import msgspec
+
+from timewell.catalog.lookup import load_catalog
+from timewell.errors import NeverMaterialized, StateBusy
+from timewell.serve.fallback import fallback_vectors
+from timewell.serve.lone import lone_vector
+from timewell.serve.prepare import Entities, Keys, Prepared, PreparedGroup, prepare
+from timewell.serve.reads import Reads, RemoteSettings, open_reads
+from timewell.serve.response import OnlineFeatures
+from timewell.serve.vectors import GroupVectors, Moment, side_by_side, vectors_of
+from timewell.stores.online import BuildRows, ReadKeys
 from timewell.stores.project import Project
+from timewell.types import parse_duration
 
+log = logging.getLogger("timewell.serve")
 _POLL_S = 0.2
+_MOST_INLINE = 100  # entities: reading more of them holds up an event loop for longer than a hop to a thread
 _MOST_PREPARED = 1024  # a caller that permutes its features must not fill the memory
+_SECOND_US = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
-    """One feature of a prepared request: where its value lies in the row and where it goes in the answer."""
+class Ask(msgspec.Struct, frozen=True):
+    """What one caller wants; made for every request, hence no dataclass (1 us less).
 
-    place: int
-    column: int
-    time_column: int
-    ttl_us: int
-    empty: object
+    Parameters
+    ----------
+    features
+        References ``[group:]name[@version]``.
+    entities
+        One mapping of join key to value per vector wanted; a null key is an entity never seen.
+    service
+        A feature service instead of, or besides, ``features``.
+    max_staleness_us
+        A value whose build is older is marked ``stale``; it is still carried.
+    defaults
+        Feature to the value that stands in when the store does not answer; null for those not named.
+    """
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _PreparedGroup:
-    name: str
-    entity: str
-    build: str
-    keys: tuple[str, ...]
-    layout: RowLayout
-    wanted: tuple[_Wanted, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
-    """A request with everything found out once: valid for one epoch."""
-
-    epoch: int
-    columns: tuple[str, ...]
-    groups: tuple[_PreparedGroup, ...]
+    features: Sequence[str] | str
+    entities: Entities
+    service: str | None = None
+    max_staleness_us: int | None = None
+    defaults: Mapping[str, object] | None = None
 
 
 class Reader:
@@ -63,197 +67,150 @@ class Reader:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._prepared: dict[tuple[tuple[str, ...], str | None], _Prepared] = {}
+        self._clock_us = project.clock.now_us
+        self._prepared: dict[tuple[tuple[str, ...], str | None], Prepared] = {}
         self._epoch = -1
         self._polled_s = float("-inf")
+
+    @cached_property
+    def _reads(self) -> Reads:
+        """The way to the store, opened by the first request: who only registers needs none."""
+        return open_reads(self._project.online, self._project.config.online.backend, _settings(self._project))
 
     def forget_epoch(self) -> None:
         """Look at the registry again before the next request (this process changed something)."""
         self._polled_s = float("-inf")
+        if "_reads" in self.__dict__:
+            self._reads.clear()
 
-    def get(
-        self,
-        features: Sequence[str] | str,
-        entities: Sequence[Mapping[str, object]],
-        *,
-        service: str | None = None,
-        max_staleness_us: int | None = None,
-    ) -> OnlineFeatures:
+    def close(self) -> None:
+        """Release what reading holds; the reader may be used again."""
+        if (reads := self.__dict__.pop("_reads", None)) is not None:
+            reads.close()
+
+    def get(self, ask: Ask) -> OnlineFeatures:
         """Return the vectors of some entities.
-
-        Parameters
-        ----------
-        features
-            References ``[group:]name[@version]``.
-        entities
-            One mapping of join key to value per vector wanted; a null key is an entity never seen.
-        service
-            A feature service instead of, or besides, ``features``.
-        max_staleness_us
-            A value whose build is older is marked ``stale``; it is still carried.
 
         Raises
         ------
         UnknownFeature, UnknownService, NotOnline, NeverMaterialized, MissingKey, InvalidKey
+        StoreUnavailable
+            Only where ``[serving] on_unavailable = "error"``.
         """
-        asked = (features,) if isinstance(features, str) else tuple(features)
-        prepared = self._prepare(asked, service)
-        keys = [_keys(group, entities) for group in prepared.groups]
-        wanted = [
-            ReadKeys(group.build, [key for key in mine if key is not None])
-            for group, mine in zip(prepared.groups, keys, strict=True)
-        ]
-        moment = _Moment(now_us=self._project.clock.now_us(), max_staleness_us=max_staleness_us)
-        answer = _Answer(width=len(prepared.columns), height=len(entities))
+        prepared = self._prepare(_asked(ask), ask.service)
+        if prepared.lone is not None and ask.max_staleness_us is None and _is_one(ask.entities):
+            answer = lone_vector(prepared, prepared.lone, ask.entities, self._reads.read, self._clock_us)
+            if answer is not None:
+                return answer
+        keys, wanted = _keys(prepared, ask.entities)
+        return self._answer(ask, prepared, keys, self._reads.read(wanted))
+
+    async def aget(self, ask: Ask) -> OnlineFeatures:
+        """Do as :meth:`get` does, without blocking the event loop while a remote store answers."""
+        if not self._is_prepared(ask) or len(ask.entities) > _MOST_INLINE:
+            return await asyncio.to_thread(self.get, ask)
+        prepared = self._prepare(_asked(ask), ask.service)
+        keys, wanted = _keys(prepared, ask.entities)
+        return self._answer(ask, prepared, keys, await self._reads.aread(wanted))
+
+    def _is_prepared(self, ask: Ask) -> bool:
+        """Whether a request can be understood without reading the registry's definitions, which takes 10 ms."""
+        ready = self._prepared.get((_asked(ask), ask.service))
+        return ready is not None and ready.epoch == self._epoch
+
+    def _answer(self, ask: Ask, prepared: Prepared, keys: list[Keys], found: list[BuildRows] | None) -> OnlineFeatures:
+        moment = Moment(self._clock_us(), ask.max_staleness_us)
+        parts: list[GroupVectors] = []
         as_of: dict[str, int] = {}
-        for group, mine, found in zip(prepared.groups, keys, self._project.online.read(wanted), strict=True):
-            mark = _checked_mark(group, found.mark)
-            as_of[group.name] = mark.as_of_us
-            packed = iter(found.rows)
-            rows = [None if key is None else next(packed) for key in mine]
-            _fill(answer, group, mark, rows, moment)
+        degraded = False
+        for number, group in enumerate(prepared.groups):
+            mine = keys[group.entity]
+            mark, rows = found[number] if found is not None else (None, [])
+            if mark is not None and mark.schema_hash == group.schema_hash:
+                as_of[group.name] = mark.as_of_us
+                parts.append(vectors_of(group, mark, rows if len(rows) == len(mine) else _expanded(mine, rows), moment))
+                continue
+            if found is not None and not self._reads.emptied():
+                raise _lost(group)
+            degraded = True
+            remembered = self._reads.remember(group.build, mine)
+            if remembered is not None:
+                as_of[group.name] = remembered.mark.as_of_us
+            parts.append(fallback_vectors(group, mine, remembered, moment, ask.defaults or {}))
+        values, statuses = side_by_side(prepared, parts)
         return OnlineFeatures(
             features=prepared.columns,
-            rows=answer.values,
-            row_statuses=answer.statuses,
+            rows=values,
+            row_statuses=statuses,
             epoch=prepared.epoch,
             as_of_us=as_of,
+            degraded=degraded,
         )
 
-    def _prepare(self, asked: tuple[str, ...], service: str | None) -> _Prepared:
+    def _prepare(self, asked: tuple[str, ...], service: str | None) -> Prepared:
         """Return the request prepared for the present epoch; the epoch is polled a few times a second."""
         now_s = time.monotonic()
         if now_s - self._polled_s >= _POLL_S:
-            epoch = self._project.registry.epoch()
-            if epoch != self._epoch or self._polled_s == float("-inf"):
-                self._prepared = {}
-            self._epoch, self._polled_s = epoch, now_s
+            self._poll(now_s)
         ready = self._prepared.get((asked, service))
         # A thread that began before a switch may store what it prepared after it: never answer from before an epoch
         # that was answered already.
         if ready is None or ready.epoch < self._epoch:
             catalog = load_catalog(self._project)
-            ready = _prepare(catalog, catalog.resolve_all(asked, service=service))
+            ready = prepare(catalog, catalog.resolve_all(asked, service=service), service)
             self._epoch = max(self._epoch, ready.epoch)
             if len(self._prepared) >= _MOST_PREPARED:
                 self._prepared = {}
             self._prepared[asked, service] = ready
         return ready
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Moment:
-    now_us: int
-    max_staleness_us: int | None
-
-
-class _Answer:
-    """The grid of values and statuses being filled."""
-
-    def __init__(self, *, width: int, height: int) -> None:
-        self.values: list[list[object]] = [[None] * width for _ in range(height)]
-        self.statuses: list[list[Status]] = [["not_found"] * width for _ in range(height)]
-
-
-def _prepare(catalog: Catalog, resolved: Sequence[Resolved]) -> _Prepared:
-    parts: dict[tuple[str, str], list[tuple[int, Resolved]]] = {}
-    for column, item in enumerate(resolved):
-        if not item.feature.online:
-            raise NotOnline(feature=item.feature.name)
-        parts.setdefault(item.group.key, []).append((column, item))
-    groups = [_prepare_group(catalog, found) for found in parts.values()]
-    columns = tuple(item.column for item in resolved)
-    return _Prepared(epoch=catalog.epochs.epoch, columns=columns, groups=tuple(groups))
-
-
-def _prepare_group(catalog: Catalog, items: Sequence[tuple[int, Resolved]]) -> _PreparedGroup:
-    group: RegisteredGroup = items[0][1].group
-    build = catalog.epochs.builds.get(group.key)
-    held = catalog.epochs.layouts.get(group.key, ())
-    absent = [item.feature.name for _, item in items if item.feature.name not in held]
-    if build is None or absent:
-        version = group.compiled.version
-        pinned = "" if catalog.epochs.live.get(group.compiled.name) == version else f"@{version}"
-        raise NeverMaterialized(feature=absent[0] + pinned)
-    layout = RowLayout.of(group, held)
-    places = {feature.name: place for place, feature in enumerate(layout.features)}
-    latest = [feature.name for feature in layout.features if feature.is_latest]
-    wanted = tuple(
-        _Wanted(
-            place=column,
-            column=places[item.feature.name],
-            time_column=len(layout.features) + latest.index(item.feature.name) if item.feature.is_latest else -1,
-            ttl_us=_ttl(item.feature),
-            empty=layout.empties[places[item.feature.name]],
-        )
-        for column, item in items
-    )
-    entity = group.compiled.entity
-    return _PreparedGroup(
-        name=group.compiled.name, entity=entity.name, build=build, keys=entity.key_names, layout=layout, wanted=wanted
-    )
-
-
-def _ttl(feature: CompiledFeature) -> int:
-    if feature.ttl_us is None:  # registering refuses it; a definition cannot get here without one
-        raise UsageError(problem=f"feature {feature.name!r} is online without a ttl")
-    return feature.ttl_us
-
-
-def _keys(group: _PreparedGroup, entities: Sequence[Mapping[str, object]]) -> list[bytes | None]:
-    encode, names = group.layout.encode_key, group.keys
-    keys = []
-    if not isinstance(entities, (list, tuple)):
-        raise _no_list(entities)
-    for entity in entities:
+    def _poll(self, now_s: float) -> None:
         try:
-            keys.append(encode([entity[name] for name in names]))
-        except TypeError:
-            raise _no_list(entity) from None
-        except KeyError as missing:
-            known = sorted(entity)
-            raise MissingKey(table="the request", asked=missing.args[0], entity=group.entity, known=known) from None
-    return keys
+            epoch = self._project.registry.epoch()
+        except StateBusy as busy:
+            if self._epoch < 0:
+                raise
+            log.warning("the registry did not answer, the epoch before goes on being served (%s)", busy.code)
+            self._polled_s = now_s
+            return
+        if epoch != self._epoch or self._polled_s == float("-inf"):
+            self._prepared = {}
+        self._epoch, self._polled_s = epoch, now_s
 
 
-def _no_list(found: object) -> UsageError:
-    hint = "Write one mapping of join key to value for each vector wanted: entities=[{'user_id': 7}]."
-    return UsageError(problem=f"entities is no list of mappings: it is, or holds, a {type(found).__name__}", hint=hint)
+def _asked(ask: Ask) -> tuple[str, ...]:
+    features = ask.features
+    return (features,) if isinstance(features, str) else tuple(features)
 
 
-def _checked_mark(group: _PreparedGroup, mark: BuildMark | None) -> BuildMark:
-    if mark is None or mark.schema_hash != group.layout.codec.schema_hash:
-        hint = f"The online store was emptied or restored: run `timewell materialize online {group.layout.group.compiled.ref}`."
-        raise NeverMaterialized(feature=group.layout.features[0].name, hint=hint)
-    return mark
+def _is_one(entities: Entities) -> bool:
+    return type(entities) is list and len(entities) == 1
 
 
-def _fill(
-    answer: _Answer, group: _PreparedGroup, mark: BuildMark, rows: Sequence[bytes | None], moment: _Moment
-) -> None:
-    """Put one group's values in their places, each with its status."""
-    decode = group.layout.codec.decode
-    build_age_us = moment.now_us - mark.as_of_us
-    stale = moment.max_staleness_us is not None and build_age_us > moment.max_staleness_us
-    for row, values, statuses in zip(rows, answer.values, answer.statuses, strict=True):
-        found = None if row is None else decode(row)
-        for feature in group.wanted:
-            value, age_us = feature.empty, build_age_us
-            known = found is not None
-            if found is not None:
-                value = found[feature.column]
-                if feature.time_column >= 0:
-                    value_time = found[feature.time_column]
-                    known = isinstance(value_time, int)
-                    # Without a row of its own a latest value is as old as the build that did not find one.
-                    age_us = moment.now_us - value_time if isinstance(value_time, int) else build_age_us
-            if age_us >= feature.ttl_us:
-                values[feature.place], statuses[feature.place] = None, "expired"
-                continue
-            values[feature.place] = value
-            if not known:
-                statuses[feature.place] = "not_found"
-            elif stale:
-                statuses[feature.place] = "stale"
-            else:
-                statuses[feature.place] = "null" if value is None else "present"
+def _keys(prepared: Prepared, entities: Entities) -> tuple[list[Keys], list[ReadKeys]]:
+    """Return the keys of each kind of entity, and which of them to read from which build."""
+    keys = [encode(entities) for encode in prepared.encoders]
+    known = [[key for key in mine if key is not None] for mine in keys]
+    return keys, [ReadKeys(group.build, known[group.entity]) for group in prepared.groups]
+
+
+def _expanded(keys: Keys, rows: list[bytes | None]) -> list[bytes | None]:
+    """Return a row for every key, none for those that have a null part."""
+    packed = iter(rows)
+    return [None if key is None else next(packed) for key in keys]
+
+
+def _lost(group: PreparedGroup) -> NeverMaterialized:
+    hint = f"The online store was emptied or restored: run `timewell materialize online {group.ref}`."
+    return NeverMaterialized(feature=group.first_feature, hint=hint)
+
+
+def _settings(project: Project) -> RemoteSettings:
+    serving = project.config.serving
+    return RemoteSettings(
+        timeout_s=parse_duration(serving.timeout) / _SECOND_US,
+        raises=serving.on_unavailable == "error",
+        coalesce=serving.coalesce,
+        cache_entries=serving.cache_entries,
+        cache_age_s=parse_duration(serving.cache_age) / _SECOND_US,
+    )

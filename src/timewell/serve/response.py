@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from timewell.types import format_instant
 
 Status = Literal["present", "null", "stale", "not_found", "expired", "default"]
+Statuses = tuple[Status, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnlineFeatures:
+class OnlineFeatures(msgspec.Struct, frozen=True, kw_only=True):
     """Feature vectors of one request.
 
     Attributes
@@ -22,7 +23,7 @@ class OnlineFeatures:
     rows
         One list of values per entity asked for, in the order of ``features``.
     row_statuses
-        The status of each value.
+        The status of each value; rows with the same statuses mostly share one tuple.
     epoch
         The epoch all values are of.
     as_of
@@ -33,7 +34,7 @@ class OnlineFeatures:
 
     features: tuple[str, ...]
     rows: Sequence[Sequence[object]]
-    row_statuses: Sequence[Sequence[Status]]
+    row_statuses: Sequence[Statuses]
     epoch: int
     as_of_us: Mapping[str, int]
     degraded: bool = False
@@ -41,6 +42,11 @@ class OnlineFeatures:
     def to_dicts(self) -> list[dict[str, object]]:
         """Return one mapping of feature to value per entity."""
         return [dict(zip(self.features, row, strict=True)) for row in self.rows]
+
+    def to_columns(self) -> dict[str, list[object]]:
+        """Return one list per feature, with a value for each entity."""
+        columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.features)
+        return {name: list(column) for name, column in zip(self.features, columns, strict=True)}
 
     @property
     def statuses(self) -> list[dict[str, Status]]:

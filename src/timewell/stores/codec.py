@@ -21,7 +21,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
 from operator import index
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -305,7 +305,8 @@ class RowCodec:
         self._to_wire = tuple((place, pair[0]) for place, pair in found if pair)
         self._from_wire = tuple((place, pair[1]) for place, pair in found if pair)
         self._pack = msgspec.msgpack.Encoder().encode
-        self._unpack = msgspec.msgpack.Decoder(list[object]).decode
+        exactly = msgspec.Meta(min_length=self.width, max_length=self.width)  # a row of another width is refused
+        self._unpack: Callable[[bytes], list[object]] = msgspec.msgpack.Decoder(Annotated[list[object], exactly]).decode
 
     @property
     def schema_hash(self) -> str:
@@ -337,13 +338,13 @@ class RowCodec:
             The bytes are not a row of this layout.
         """
         try:
-            row: list[object] = self._unpack(packed)
-            if len(row) == self.width:
-                for place, convert in self._from_wire:
-                    if row[place] is not None:
-                        row[place] = convert(row[place])
-                return row
-            problem = f"it has {len(row)} places instead of {self.width}"
+            row = self._unpack(packed)
+            for place, convert in self._from_wire:
+                if row[place] is not None:
+                    row[place] = convert(row[place])
+            return row
+        except msgspec.ValidationError:
+            problem = f"it does not have {self.width} places"
         except (msgspec.DecodeError, ValueError, TypeError, OverflowError, ArithmeticError) as error:
             problem = f"it cannot be decoded ({type(error).__name__})"
         raise StateCorrupt(file="a row in the online store", problem=problem)
@@ -357,11 +358,11 @@ class RowCodec:
             Some bytes are not a row of this layout.
         """
         if not self._from_wire:
-            unpack, width = self._unpack, self.width
+            unpack = self._unpack
             try:
-                rows = [None if row is None else unpack(row) for row in packed]
-                if {len(row) for row in rows if row is not None} <= {width}:
-                    return rows
+                if None not in packed:
+                    return list(map(unpack, packed))  # type: ignore[arg-type]
+                return [None if row is None else unpack(row) for row in packed]
             except (msgspec.DecodeError, ValueError):
                 pass  # the way below finds the words for it
         return [None if row is None else self.decode(row) for row in packed]

@@ -47,11 +47,14 @@ class Handle:
         Its data file, for errors.
     check_at
         Monotonic instant at which a reader must compare it with the pointer again.
+    seen
+        The mark under the number of the transaction that wrote it: while a reader's snapshot has that number, its mark
+        need not be fetched (0.4 us). ``None`` stands for a tombstone.
     writing
         A write transaction is open (a fork waits for it longer than for a read).
     """
 
-    __slots__ = ("__weakref__", "_mark", "check_at", "env", "file", "identity", "writing")
+    __slots__ = ("__weakref__", "_mark", "check_at", "env", "file", "identity", "seen", "writing")
 
     def __init__(self, env: lmdb.Environment, file: Path, identity: tuple[int, int]) -> None:
         self.env = env
@@ -60,6 +63,14 @@ class Handle:
         self.check_at = 0.0
         self.writing = False
         self._mark: tuple[bytes, BuildMark] | None = None
+        self.seen: tuple[int, BuildMark | None] = (-1, None)
+
+    def mark_of(self, txn: lmdb.Transaction) -> BuildMark | None:
+        """Return the mark that a read transaction sees; ``None`` if this generation is not the live one any more."""
+        packed: bytes | None = txn.get(MARK)  # type: ignore[assignment]  # no transaction here asks for buffers
+        mark = None if packed == TOMBSTONE else self.read_mark(packed)
+        self.seen = (txn.id(), mark)
+        return mark
 
     def read_mark(self, packed: bytes | None) -> BuildMark:
         """Decode a mark, or hand out the last one if the bytes are the same (0.05 us instead of 0.4)."""

@@ -6,7 +6,7 @@ Rule: every writer of a build holds its writer lock from before it reads the mar
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +83,9 @@ class LmdbStore:
 
     def read(self, wanted: Sequence[ReadKeys], *, timeout_s: float | None = None) -> list[BuildRows]:  # noqa: ARG002
         """Read several builds' keys; each build is one consistent look (one read transaction); nothing is waited for."""
+        if len(wanted) == 1:
+            ((build, keys),) = wanted
+            return [self._read_build(build, keys)]
         return [self._read_build(build, keys) for build, keys in wanted]
 
     def scan(self, build: str) -> Iterator[tuple[bytes, bytes]]:
@@ -110,7 +113,6 @@ class LmdbStore:
         return handle
 
     def _read_build(self, build: str, keys: Sequence[bytes]) -> BuildRows:
-        plain = not keys or (max(map(len, keys)) <= LONGEST_PLAIN and all(keys))
         handle = self._handles.get(build)
         if handle is None or monotonic() >= handle.check_at:
             handle = self._look(build)
@@ -118,13 +120,11 @@ class LmdbStore:
         while handle is not None:
             try:
                 with handle.env.begin() as txn:
-                    get = txn.get
-                    packed = get(MARK)
-                    if packed != TOMBSTONE:
-                        mark = handle.read_mark(packed)
-                        if plain:  # a loop of gets beats getmulti
-                            return BuildRows(mark, [get(key) for key in keys])
-                        return BuildRows(mark, [row_of(key, get(name_of(key))) for key in keys])
+                    number, mark = handle.seen
+                    if number != txn.id():
+                        mark = handle.mark_of(txn)
+                    if mark is not None:
+                        return BuildRows(mark, _rows(txn, keys))
             except lmdb.ReadersFullError:
                 if not handle.env.reader_check():  # frees the slots of killed processes
                     raise _crowded(handle) from None
@@ -253,6 +253,16 @@ class LmdbStore:
     def close(self) -> None:
         """Release what this process holds; the store may be used again afterwards."""
         self._handles.clear()
+
+
+def _rows(txn: lmdb.Transaction, keys: Sequence[bytes]) -> list[bytes | None]:
+    """Fetch rows; a loop of gets beats getmulti."""
+    get: Callable[[bytes], bytes | None] = txn.get  # type: ignore[assignment]  # no transaction here asks for buffers
+    if len(keys) == 1 and 0 < len(keys[0]) <= LONGEST_PLAIN:
+        return [get(keys[0])]
+    if not keys or (max(map(len, keys)) <= LONGEST_PLAIN and all(keys)):
+        return list(map(get, keys))
+    return [row_of(key, get(name_of(key))) for key in keys]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

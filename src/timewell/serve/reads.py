@@ -1,0 +1,184 @@
+"""Where a reader's rows come from: straight out of an embedded store, or with care out of a remote one.
+
+Rule: a remote store that fails costs its caller a deadline and an honest status, never an exception unless
+``on_unavailable = "error"``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from timewell.errors import StoreUnavailable
+from timewell.serve.cache import HotRows
+from timewell.serve.coalesce import AsyncCoalescer, Coalescer
+from timewell.serve.guard import Cause, Guard
+from timewell.stores.online import BuildMark, BuildRows, OnlineStore, ReadKeys
+
+Wanted = Sequence[ReadKeys]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """The last rows known of one build; keys that are not in ``rows`` are unknown."""
+
+    mark: BuildMark
+    rows: dict[bytes, bytes | None]
+
+
+class Reads(Protocol):
+    """Reads rows; ``None`` means that the store did not answer."""
+
+    def read(self, wanted: Wanted) -> list[BuildRows] | None:
+        """Read from a thread."""
+        ...
+
+    async def aread(self, wanted: Wanted) -> list[BuildRows] | None:
+        """Read from an event loop, which is not blocked."""
+        ...
+
+    def remember(self, build: str, keys: Sequence[bytes | None]) -> Remembered | None:
+        """Return the last that is known, when the store did not answer."""
+        ...
+
+    def emptied(self) -> bool:
+        """Note that a build is gone from the store; whether a request may be answered without it."""
+        ...
+
+    def clear(self) -> None:
+        """Forget what was read."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held."""
+        ...
+
+
+class LocalReads:
+    """Reads of a store in this process: nothing is waited for, so nothing is kept and nothing guarded."""
+
+    def __init__(self, store: OnlineStore) -> None:
+        self.read = store.read
+
+    async def aread(self, wanted: Wanted) -> list[BuildRows] | None:
+        """Read at once: it takes microseconds."""
+        return self.read(wanted)
+
+    def remember(self, build: str, keys: Sequence[bytes | None]) -> Remembered | None:
+        """Return nothing: the store always answers."""
+
+    def emptied(self) -> bool:
+        """Let the caller be told: somebody on this machine removed the build."""
+        return False
+
+    def clear(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteSettings:
+    """``[serving]``: how a remote store is read.
+
+    Attributes
+    ----------
+    timeout_s
+        What one request may wait for the store.
+    raises
+        Raise ``StoreUnavailable`` in place of a degraded answer.
+    coalesce
+        Let concurrent reads share a round trip.
+    """
+
+    timeout_s: float = 0.05
+    raises: bool = False
+    coalesce: bool = True
+    cache_entries: int = 10_000
+    cache_age_s: float = 0.2
+
+
+class RemoteReads:
+    """Reads of a store across a connection: kept rows, one round trip for all who ask at once, a deadline, a breaker.
+
+    Parameters
+    ----------
+    store
+        Has ``capabilities.remote``.
+    name
+        What it is called in errors, such as ``redis``.
+    """
+
+    def __init__(self, store: OnlineStore, name: str, settings: RemoteSettings, guard: Guard | None = None) -> None:
+        self.guard = guard or Guard(name)
+        self.cache = HotRows(settings.cache_entries, settings.cache_age_s)
+        self._store = store
+        self._settings = settings
+        self._threads = Coalescer(self._guarded, name)
+        self._tasks: AsyncCoalescer | None = None
+
+    def read(self, wanted: Wanted) -> list[BuildRows] | None:
+        """Read from a thread."""
+        if (kept := self.cache.find(wanted)) is not None:
+            return kept
+        read = self._threads.read if self._settings.coalesce else self._guarded
+        try:
+            found = read(wanted, self._settings.timeout_s)
+        except StoreUnavailable:
+            if self._settings.raises:
+                raise
+            return None
+        self.cache.keep(wanted, found)
+        return found
+
+    async def aread(self, wanted: Wanted) -> list[BuildRows] | None:
+        """Read from an event loop, which is not blocked."""
+        if (kept := self.cache.find(wanted)) is not None:
+            return kept
+        loop = asyncio.get_running_loop()
+        if self._tasks is None or self._tasks.loop is not loop:
+            self._tasks = AsyncCoalescer(self._guarded, loop)
+        try:
+            found = await self._tasks.read(wanted, self._settings.timeout_s)
+        except StoreUnavailable:
+            if self._settings.raises:
+                raise
+            return None
+        self.cache.keep(wanted, found)
+        return found
+
+    def remember(self, build: str, keys: Sequence[bytes | None]) -> Remembered | None:
+        """Return the last that is known, when the store did not answer."""
+        known = self.cache.last_known(build, keys)
+        return None if known is None else Remembered(mark=known[0], rows=known[1])
+
+    def emptied(self) -> bool:
+        """Count a build that the store lost: restarted empty, or evicted."""
+        self.count("emptied")
+        return not self._settings.raises
+
+    def count(self, cause: Cause) -> None:
+        """Count a read that was answered otherwise."""
+        self.guard.count(cause)
+
+    def clear(self) -> None:
+        """Forget what was read."""
+        self.cache.clear()
+
+    def close(self) -> None:
+        """Let the threads go."""
+        if self._tasks is not None:
+            self._tasks.close()
+            self._tasks = None
+
+    def _guarded(self, wanted: Wanted, timeout_s: float) -> list[BuildRows]:
+        return self.guard.call(partial(self._store.read, wanted, timeout_s=timeout_s))
+
+
+def open_reads(store: OnlineStore, name: str, settings: RemoteSettings) -> Reads:
+    """Return the way to read a store."""
+    return RemoteReads(store, name, settings) if store.capabilities.remote else LocalReads(store)
