@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from time import monotonic
 from typing import Final
 
@@ -35,6 +36,11 @@ class _Ticket:
         self.taken = False
         self.answer: list[BuildRows] | None = None
         self.failure: StoreUnavailable | None = None
+
+    def wake(self) -> None:
+        """Open the gate; it may be open already, told to go just before another took the ticket along."""
+        with suppress(RuntimeError):
+            self.gate.release()
 
 
 class Coalescer:
@@ -103,7 +109,7 @@ class Coalescer:
                 ticket.failure = failure
         finally:
             for ticket in batch:
-                ticket.gate.release()
+                ticket.wake()
             self._landed()
 
     def _landed(self) -> None:
@@ -112,7 +118,7 @@ class Coalescer:
             self._flights -= 1
             following = self._waiting[0] if self._waiting and not self._flights else None
         if following is not None:
-            following.gate.release()
+            following.wake()
 
 
 class AsyncCoalescer:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from math import isfinite
 from typing import Final
@@ -44,7 +43,7 @@ def encode_answer(answer: OnlineFeatures) -> bytes:
     if b"null" not in body:
         return body
     rows = [[_spelled(value) for value in row] for row in answer.rows]
-    return _encode(replace(answer, rows=rows).to_dict())
+    return _encode(msgspec.structs.replace(answer, rows=rows).to_dict())
 
 
 def _spelled(value: object) -> object:
