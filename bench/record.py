@@ -77,7 +77,7 @@ def parsed(parser: argparse.ArgumentParser, cases: Iterable[str], results: str) 
 
 def family(name: str, known: Iterable[str]) -> str | None:
     """Return what makes the case of a name: ``get-100`` is one of those that ``get`` makes."""
-    return next((one for one in known if name == one or name.startswith(f"{one}-")), None)
+    return max((one for one in known if name == one or name.startswith(f"{one}-")), key=len, default=None)
 
 
 def run(

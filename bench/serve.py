@@ -17,13 +17,21 @@ import record
 import serve_page
 import tables
 from serve_cases import Plan, get
-from serve_feast_cases import feast
+from serve_feast_cases import feast, feast_redis
 from serve_http_cases import http, isolation
 from serve_redis_cases import coalesce, redis
 
 RESULTS = "serving.json"
 LIBRARIES = ("lmdb", "msgspec", "uvicorn", "numpy")
-CASES = {"get": get, "redis": redis, "coalesce": coalesce, "http": http, "isolation": isolation, "feast": feast}
+CASES = {
+    "get": get,
+    "redis": redis,
+    "coalesce": coalesce,
+    "http": http,
+    "isolation": isolation,
+    "feast": feast,
+    "feast-redis": feast_redis,
+}
 PEERS = ("feast", "pandas", "fastapi", "uvicorn")
 
 

@@ -19,34 +19,25 @@ _FORMAT = 1
 _READY = "ready"
 
 
-def project(cache: Path, entities: int, *, backend: str = "lmdb", settings: str = "") -> Path:
-    """Return a project whose features of all entities are online; made unless it is there.
+def project(cache: Path, entities: int) -> Path:
+    """Return a project on the embedded store whose features of all entities are online."""
+    return made(cache / f"serving-{entities}-{_FORMAT}", cache, entities)
 
-    Parameters
-    ----------
-    backend
-        The online store's; a project of its own for each.
-    settings
-        More lines for ``timewell.toml``; they follow the table ``[online]``.
-    """
-    place = cache / f"serving-{entities}-{backend}-{_FORMAT}"
+
+def made(place: Path, cache: Path, entities: int, *, settings: str = "") -> Path:
+    """Return a project with more lines in its ``timewell.toml``; made unless it is there."""
     if not (place / _READY).is_file():
         say(f"making {place.name}: {len(GROUPS)} groups of {WIDTH} features for {entities:,} entities")
         shutil.rmtree(place, ignore_errors=True)
         tw.FeatureStore.init(place).close()
-        configure(place, f'[online]\nbackend = "{backend}"\n{settings}')
-        with_store = tw.FeatureStore(place)
-        register(with_store, facts(cache, entities))
-        with_store.materialize_online(as_of=AS_OF)
-        with_store.close()
+        with (place / "timewell.toml").open("a", encoding="utf-8") as file:
+            file.write(f"\n{settings}")
+        store = tw.FeatureStore(place)
+        register(store, facts(cache, entities))
+        store.materialize_online(as_of=AS_OF)
+        store.close()
         (place / _READY).touch()
     return place
-
-
-def configure(place: Path, settings: str) -> None:
-    """Add settings to a project's file."""
-    with (place / "timewell.toml").open("a", encoding="utf-8") as file:
-        file.write(f"\n{settings}")
 
 
 def variant(place: Path, name: str, settings: str) -> Path:

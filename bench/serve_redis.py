@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import tempfile
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -30,6 +31,11 @@ def server() -> int:
     """Return the port of a server that keeps nothing on the disk and ends with this program; started once."""
     needs("redis-server", "redis-server")
     return _running.enter_context(running_server()).port
+
+
+def short_lived() -> Path:
+    """Return a directory for what is of no use without the server; deleted when this program ends."""
+    return Path(_running.enter_context(tempfile.TemporaryDirectory(prefix="timewell-bench-")))
 
 
 @functools.cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,21 +24,28 @@ CALLING = {JOINED: UNKEPT, APART: f"coalesce = false\n{UNKEPT}", KEPT: ""}
 @functools.cache
 def project(plan: Plan) -> Path:
     """Make a project whose online store is the throw-away Redis; as short-lived as that."""
-    cache = Path(tempfile.mkdtemp(prefix="timewell-bench-"))
-    return serve_projects.project(cache, plan.entities, backend="redis", settings=url(serve_redis.server()))
+    online = f'[online]\nbackend = "redis"\n{url(serve_redis.server())}'
+    place = serve_redis.short_lived() / "timewell"
+    return serve_projects.made(place, plan.cache, plan.entities, settings=online)
 
 
 def url(port: int) -> str:
-    return f'url = "redis://127.0.0.1:{port}/0"\n'
+    # the prefix is stated: it would be the project's name, and these projects share what one of them wrote
+    return f'url = "redis://127.0.0.1:{port}/0"\nprefix = "bench"\n'
 
 
 def redis(plan: Plan) -> list[Case]:
     """Read from Redis, one caller."""
     port = serve_redis.server()
     serve_redis.bare_copy(plan.project(), port)
-    places = variants(project(plan), port, (JOINED, KEPT))
+    places = in_turn(plan)
     shapes = ((Shape(entities=1), None), (Shape(entities=100), 1.4), (Shape(entities=100, groups=3), None))
     return [_redis(plan, shape, places, port, limit) for shape, limit in shapes]
+
+
+def in_turn(plan: Plan) -> dict[str, str]:
+    """Return the projects that one caller asks."""
+    return variants(project(plan), serve_redis.server(), (JOINED, KEPT))
 
 
 def _redis(plan: Plan, shape: Shape, places: dict[str, str], port: int, limit: float | None) -> Case:
