@@ -12,6 +12,7 @@ from serve_entities import WIDTH, requests
 
 STATED_ENTITIES = 1_000_000
 OURS = "timewell"
+UNSEEN = "timewell, every second entity unknown"
 BARE = "bare LMDB loop"
 BARE_KEYS = "bare LMDB loop, keys ready"
 TIMES = ("median us", "min to max us", "requests/s", "times")  # columns of a case in process
@@ -85,6 +86,7 @@ def _get(plan: Plan, shape: Shape, place: str, raw: str, limit: float | None) ->
     task = {"requests": plan.requests(shape.entities, count), "count": count, "groups": shape.groups}
     lines = [
         Line(name=OURS, work="serve_get.timewell", task={**task, "place": place}),
+        Line(name=UNSEEN, work="serve_get.timewell_unseen", task={**task, "place": place}),
         Line(name=BARE, work="serve_get.bare", task={**task, "raw": raw}),
         Line(name=BARE_KEYS, work="serve_get.bare_with_keys", task={**task, "raw": raw}),
     ]
@@ -95,6 +97,7 @@ def _get(plan: Plan, shape: Shape, place: str, raw: str, limit: float | None) ->
         lines=lines,
         claims=[
             Claim(what="against the bare loop", line=OURS, against=(BARE,), limit=limit),
+            Claim(what="against the usual answer, every second entity unknown", line=UNSEEN, against=(OURS,)),
             Claim(what="against LMDB and msgspec by themselves", line=OURS, against=(BARE_KEYS,)),
         ],
         columns=TIMES,

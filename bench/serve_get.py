@@ -15,12 +15,28 @@ from serve_entities import KEY, Entities, Rows, asked_in_turn, bare_key, columns
 
 import timewell as tw
 
+NEVER = 1 << 40
+
 
 def timewell(*, place: str, requests: str, count: int, groups: int) -> Work:
     """Ask the store that a program opens, as the guide shows it."""
     store = tw.FeatureStore(place)
     names = columns(groups)
     return asked_in_turn(requests, count, lambda entities: store.get_online_features(names, entities).rows, names)
+
+
+def timewell_unseen(*, place: str, requests: str, count: int, groups: int) -> Work:
+    """Ask for every second entity under a key that was never seen: none of the usual case's short ways is open."""
+    store = tw.FeatureStore(place)
+    names = columns(groups)
+    asked = [[{KEY: key if at % 2 else key - NEVER} for at, key in enumerate(keys)] for keys in keys_of(requests)]
+    endless = itertools.cycle(asked)
+
+    def run() -> None:
+        for entities in itertools.islice(endless, count):
+            store.get_online_features(names, entities)
+
+    return Work(run=run, check=lambda _: {}, units=count)
 
 
 def bare(*, raw: str, requests: str, count: int, groups: int) -> Work:
