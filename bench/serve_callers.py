@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import statistics
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import redis
@@ -18,9 +18,11 @@ from child import Work
 from serve_entities import CHECKED, KEY, checks_of, columns, keys_of
 
 import timewell as tw
+from timewell.serve.response import OnlineFeatures
 
 CALLERS = 64
-RunAll = Callable[[list[Iterator[int]]], list[float]]  # each caller's keys to the time of each call
+Call = tuple[float, bool]  # how long it took, and whether it was answered without Redis
+RunAll = Callable[[list[list[int]]], list[Call]]  # from each caller's keys
 
 
 class Counter:
@@ -45,24 +47,21 @@ class Counter:
 
 
 def threads(*, place: str, requests: str, count: int, port: int) -> Work:
-    """Ask from threads that start together."""
+    """Ask from threads."""
     store = tw.FeatureStore(place)
     names = columns(1)
 
-    def ask(mine: Iterator[int], took_s: list[float]) -> None:
+    def ask(mine: list[int]) -> list[Call]:
+        calls = []
         for key in mine:
             began = time.perf_counter()
-            store.get_online_features(names, [{KEY: key}])
-            took_s.append(time.perf_counter() - began)
+            found = store.get_online_features(names, [{KEY: key}])
+            calls.append((time.perf_counter() - began, found.degraded))
+        return calls
 
-    def run_all(shares: list[Iterator[int]]) -> list[float]:
-        took_s: list[list[float]] = [[] for _ in shares]
-        callers = [threading.Thread(target=ask, args=both) for both in zip(shares, took_s, strict=True)]
-        for caller in callers:
-            caller.start()
-        for caller in callers:
-            caller.join()
-        return list(itertools.chain.from_iterable(took_s))
+    def run_all(shares: list[list[int]]) -> list[Call]:
+        with ThreadPoolExecutor(CALLERS) as callers:
+            return list(itertools.chain.from_iterable(callers.map(ask, shares)))
 
     return _counted(store, requests, count, port, run_all)
 
@@ -72,18 +71,24 @@ def tasks(*, place: str, requests: str, count: int, port: int) -> Work:
     store = tw.FeatureStore(place)
     names = columns(1)
 
-    async def ask(mine: Iterator[int], took_s: list[float]) -> None:
+    async def get(key: int) -> OnlineFeatures:
+        if store.project.config.serving.coalesce:
+            return await store.aget_online_features(names, [{KEY: key}])
+        # the store's own asyncio call always shares; who does not want that asks from threads
+        return await loop.run_in_executor(executor, store.get_online_features, names, [{KEY: key}])
+
+    async def ask(mine: list[int]) -> list[Call]:
+        calls = []
         for key in mine:
             began = time.perf_counter()
-            await store.aget_online_features(names, [{KEY: key}])
-            took_s.append(time.perf_counter() - began)
+            found = await get(key)
+            calls.append((time.perf_counter() - began, found.degraded))
+        return calls
 
-    async def all_of(shares: list[Iterator[int]]) -> list[float]:
-        took_s: list[float] = []
-        await asyncio.gather(*(ask(mine, took_s) for mine in shares))
-        return took_s
+    async def all_of(shares: list[list[int]]) -> list[Call]:
+        return list(itertools.chain.from_iterable(await asyncio.gather(*(ask(mine) for mine in shares))))
 
-    loop = asyncio.new_event_loop()
+    loop, executor = asyncio.new_event_loop(), ThreadPoolExecutor(CALLERS)
     return _counted(store, requests, count, port, lambda shares: loop.run_until_complete(all_of(shares)))
 
 
@@ -93,19 +98,20 @@ def _counted(store: tw.FeatureStore, requests: str, count: int, port: int, run_a
     counter = Counter(port)
     share = count // CALLERS
 
-    def run() -> list[float]:
-        shares = [iter(list(itertools.islice(endless, share))) for _ in range(CALLERS)]
+    def run() -> list[Call]:
+        shares = [list(itertools.islice(endless, share)) for _ in range(CALLERS)]
         counter.start()
         return run_all(shares)
 
     def figures(found: object) -> dict[str, float]:
         assert isinstance(found, list)
         trips, commands = counter.asked()
-        cuts = statistics.quantiles(found, n=100)
+        cuts = statistics.quantiles([took_s for took_s, _ in found], n=100)
         calls = share * CALLERS
         return {
             "round_trips": trips / calls,
             "commands": commands / calls,
+            "degraded": sum(degraded for _, degraded in found) / calls,
             "p50_ms": cuts[49] * 1e3,
             "p95_ms": cuts[94] * 1e3,
             "p99_ms": cuts[98] * 1e3,

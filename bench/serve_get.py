@@ -29,7 +29,10 @@ def timewell_unseen(*, place: str, requests: str, count: int, groups: int) -> Wo
     """Ask for every second entity under a key that was never seen: none of the usual case's short ways is open."""
     store = tw.FeatureStore(place)
     names = columns(groups)
-    asked = [[{KEY: key if at % 2 else key - NEVER} for at, key in enumerate(keys)] for keys in keys_of(requests)]
+    asked = [
+        [{KEY: key if (number + at) % 2 else key - NEVER} for at, key in enumerate(keys)]
+        for number, keys in enumerate(keys_of(requests))
+    ]
     endless = itertools.cycle(asked)
 
     def run() -> None:

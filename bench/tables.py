@@ -69,6 +69,7 @@ COLUMNS: dict[str, Callable[[Line], str]] = {
     "p99 ms": _figure("p99_ms"),
     "round trips a call": _figure("round_trips"),
     "commands a call": _figure("commands"),
+    "degraded": _figure("degraded"),
 }
 _USUAL = ("median s", "min to max s", "peak GB", "times")
 _UNITS = {"ratio": "x", "sum": "x", "rate": "x", "rss": " GB"}
