@@ -19,7 +19,7 @@ Read = Callable[[Sequence[ReadKeys]], list[BuildRows] | None]
 
 
 def lone_vector(
-    prepared: Prepared, group: PreparedGroup, entities: Entities, read: Read, clock_us: Callable[[], int]
+    prepared: Prepared, group: PreparedGroup, entities: Entities, read: Read, now_us: int
 ) -> OnlineFeatures | None:
     """Return the answer, or ``None`` where the general way must be taken."""
     try:
@@ -34,7 +34,7 @@ def lone_vector(
     mark, (packed,) = found[0]
     if packed is None or mark is None or mark.schema_hash != group.schema_hash:
         return None
-    row, now_us = group.decode(packed), clock_us()
+    row = group.decode(packed)
     if now_us - mark.as_of_us >= group.window_ttl_us or (NIL in packed and None in row):
         return None
     if group.time_column is not None and row[group.time_column] <= now_us - group.latest_ttl_us:  # type: ignore[operator]

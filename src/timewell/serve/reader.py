@@ -14,7 +14,8 @@ from functools import cached_property
 import msgspec
 
 from timewell.catalog.lookup import load_catalog
-from timewell.errors import NeverMaterialized, StateBusy
+from timewell.errors import NeverMaterialized, StateBusy, TimewellError
+from timewell.serve.account import Account, Noted
 from timewell.serve.fallback import fallback_vectors
 from timewell.serve.lone import lone_vector
 from timewell.serve.prepare import Entities, Keys, Prepared, PreparedGroup, prepare
@@ -68,14 +69,20 @@ class Reader:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._clock_us = project.clock.now_us
-        self._prepared: dict[tuple[tuple[str, ...], str | None], Prepared] = {}
+        self._noted: dict[tuple[tuple[str, ...], str | None], Noted] = {}
         self._epoch = -1
         self._polled_s = float("-inf")
 
     @cached_property
     def _reads(self) -> Reads:
         """The way to the store, opened by the first request: who only registers needs none."""
-        return open_reads(self._project.online, self._project.config.online.backend, _settings(self._project))
+        reads = open_reads(self._project.online, self._project.config.online.backend, _settings(self._project))
+        self._account.follow(reads.counters())
+        return reads
+
+    @cached_property
+    def _account(self) -> Account:
+        return Account(self._project)
 
     def forget_epoch(self) -> None:
         """Look at the registry again before the next request (this process changed something)."""
@@ -87,6 +94,9 @@ class Reader:
         """Release what reading holds; the reader may be used again."""
         if (reads := self.__dict__.pop("_reads", None)) is not None:
             reads.close()
+        if (account := self.__dict__.pop("_account", None)) is not None:
+            account.close()
+        self._noted = {}
 
     def get(self, ask: Ask) -> OnlineFeatures:
         """Return the vectors of some entities.
@@ -97,29 +107,53 @@ class Reader:
         StoreUnavailable
             Only where ``[serving] on_unavailable = "error"``.
         """
-        prepared = self._prepare(_asked(ask), ask.service)
-        if prepared.lone is not None and ask.max_staleness_us is None and _is_one(ask.entities):
-            answer = lone_vector(prepared, prepared.lone, ask.entities, self._reads.read, self._clock_us)
-            if answer is not None:
-                return answer
-        keys, wanted = _keys(prepared, ask.entities)
-        return self._answer(ask, prepared, keys, self._reads.read(wanted))
+        began_ns, now_us = time.perf_counter_ns(), self._clock_us()
+        noted = self._prepare(_asked(ask), ask.service)
+        prepared, entities = noted.prepared, ask.entities
+        try:
+            answer = None
+            if prepared.lone is not None and ask.max_staleness_us is None and _is_one(entities):
+                answer = lone_vector(prepared, prepared.lone, entities, self._reads.read, now_us)
+            if answer is None:
+                keys, wanted = _keys(prepared, entities)
+                answer = self._answer(ask, prepared, keys, self._reads.read(wanted), now_us)
+        except TimewellError as problem:
+            self._account.failed(noted, entities, problem, time.perf_counter_ns() - began_ns)
+            raise
+        self._note(noted, entities, answer, began_ns, now_us)
+        return answer
 
     async def aget(self, ask: Ask) -> OnlineFeatures:
         """Do as :meth:`get` does, without blocking the event loop while a remote store answers."""
         if not self._is_prepared(ask) or len(ask.entities) > _MOST_INLINE:
             return await asyncio.to_thread(self.get, ask)
-        prepared = self._prepare(_asked(ask), ask.service)
-        keys, wanted = _keys(prepared, ask.entities)
-        return self._answer(ask, prepared, keys, await self._reads.aread(wanted))
+        began_ns, now_us = time.perf_counter_ns(), self._clock_us()
+        noted = self._prepare(_asked(ask), ask.service)
+        try:
+            keys, wanted = _keys(noted.prepared, ask.entities)
+            answer = self._answer(ask, noted.prepared, keys, await self._reads.aread(wanted), now_us)
+        except TimewellError as problem:
+            self._account.failed(noted, ask.entities, problem, time.perf_counter_ns() - began_ns)
+            raise
+        self._note(noted, ask.entities, answer, began_ns, now_us)
+        return answer
+
+    def _note(self, noted: Noted, entities: Entities, answer: OnlineFeatures, began_ns: int, now_us: int) -> None:
+        took_ns = time.perf_counter_ns() - began_ns
+        if self._account.plain and not answer.degraded:
+            noted.good(took_ns)
+        else:
+            self._account.answered(noted, entities, answer, took_ns, now_us)
 
     def _is_prepared(self, ask: Ask) -> bool:
         """Whether a request can be understood without reading the registry's definitions, which takes 10 ms."""
-        ready = self._prepared.get((_asked(ask), ask.service))
-        return ready is not None and ready.epoch == self._epoch
+        noted = self._noted.get((_asked(ask), ask.service))
+        return noted is not None and noted.prepared.epoch == self._epoch
 
-    def _answer(self, ask: Ask, prepared: Prepared, keys: list[Keys], found: list[BuildRows] | None) -> OnlineFeatures:
-        moment = Moment(self._clock_us(), ask.max_staleness_us)
+    def _answer(
+        self, ask: Ask, prepared: Prepared, keys: list[Keys], found: list[BuildRows] | None, now_us: int
+    ) -> OnlineFeatures:
+        moment = Moment(now_us, ask.max_staleness_us)
         parts: list[GroupVectors] = []
         as_of: dict[str, int] = {}
         degraded = False
@@ -147,22 +181,23 @@ class Reader:
             degraded=degraded,
         )
 
-    def _prepare(self, asked: tuple[str, ...], service: str | None) -> Prepared:
+    def _prepare(self, asked: tuple[str, ...], service: str | None) -> Noted:
         """Return the request prepared for the present epoch; the epoch is polled a few times a second."""
         now_s = time.monotonic()
         if now_s - self._polled_s >= _POLL_S:
             self._poll(now_s)
-        ready = self._prepared.get((asked, service))
+        noted = self._noted.get((asked, service))
         # A thread that began before a switch may store what it prepared after it: never answer from before an epoch
         # that was answered already.
-        if ready is None or ready.epoch < self._epoch:
+        if noted is None or noted.prepared.epoch < self._epoch:
             catalog = load_catalog(self._project)
-            ready = prepare(catalog, catalog.resolve_all(asked, service=service), service)
-            self._epoch = max(self._epoch, ready.epoch)
-            if len(self._prepared) >= _MOST_PREPARED:
-                self._prepared = {}
-            self._prepared[asked, service] = ready
-        return ready
+            resolved = catalog.resolve_all(asked, service=service)
+            noted = self._account.of(prepare(catalog, resolved, service), resolved)
+            self._epoch = max(self._epoch, noted.prepared.epoch)
+            if len(self._noted) >= _MOST_PREPARED:
+                self._noted = {}
+            self._noted[asked, service] = noted
+        return noted
 
     def _poll(self, now_s: float) -> None:
         try:
@@ -174,7 +209,7 @@ class Reader:
             self._polled_s = now_s
             return
         if epoch != self._epoch or self._polled_s == float("-inf"):
-            self._prepared = {}
+            self._noted = {}
         self._epoch, self._polled_s = epoch, now_s
 
 

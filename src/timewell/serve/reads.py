@@ -7,7 +7,7 @@ Rule: a remote store that fails costs its caller a deadline and an honest status
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -15,7 +15,7 @@ from typing import Protocol
 from timewell.errors import StoreUnavailable
 from timewell.serve.cache import HotRows
 from timewell.serve.coalesce import AsyncCoalescer, Coalescer
-from timewell.serve.guard import Cause, Guard
+from timewell.serve.guard import CAUSES, Cause, Guard
 from timewell.stores.online import BuildMark, BuildRows, OnlineStore, ReadKeys
 
 Wanted = Sequence[ReadKeys]
@@ -48,6 +48,10 @@ class Reads(Protocol):
         """Note that a build is gone from the store; whether a request may be answered without it."""
         ...
 
+    def counters(self) -> dict[str, Callable[[], int]]:
+        """Return what is counted here, by name; each only grows."""
+        ...
+
     def clear(self) -> None:
         """Forget what was read."""
         ...
@@ -73,6 +77,10 @@ class LocalReads:
     def emptied(self) -> bool:
         """Let the caller be told: somebody on this machine removed the build."""
         return False
+
+    def counters(self) -> dict[str, Callable[[], int]]:
+        """Return nothing."""
+        return {}
 
     def clear(self) -> None:
         """Do nothing."""
@@ -164,6 +172,14 @@ class RemoteReads:
     def count(self, cause: Cause) -> None:
         """Count a read that was answered otherwise."""
         self.guard.count(cause)
+
+    def counters(self) -> dict[str, Callable[[], int]]:
+        """Return hits and misses of the kept rows, and how often the store was done without, by cause."""
+        kept: dict[str, Callable[[], int]] = {
+            "cache_hits": lambda: self.cache.hits,
+            "cache_misses": lambda: self.cache.misses,
+        }
+        return kept | {f"store_{cause}": partial(self.guard.counts.__getitem__, cause) for cause in CAUSES}
 
     def clear(self) -> None:
         """Forget what was read."""

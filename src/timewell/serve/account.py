@@ -1,0 +1,93 @@
+"""What is noted of every request: how long it took, whether it failed or was degraded, a sample, a span.
+
+Rule: a good request that is neither sampled nor traced pays for one append.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from timewell.catalog.lookup import Resolved
+from timewell.errors import TimewellError, UsageError
+from timewell.serve.latency import FOLDER, LatencyBook
+from timewell.serve.prepare import Entities, Prepared
+from timewell.serve.response import OnlineFeatures
+from timewell.serve.sample import SampledRequest, Sampler, sampled_request
+from timewell.serve.spans import open_spans
+from timewell.stores.project import Project
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """A prepared request and where it is noted.
+
+    Attributes
+    ----------
+    good
+        Takes the nanoseconds of a request of which there is nothing else to note.
+    """
+
+    prepared: Prepared
+    good: Callable[[int], None]
+    sampled: SampledRequest | None
+
+
+class Account:
+    """Keeps the account of one reader.
+
+    Attributes
+    ----------
+    plain
+        Nothing but time is noted of a good request.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.book = LatencyBook(project.state / FOLDER)
+        self._sampler = Sampler(project) if project.config.serving.sample_rate else None
+        self._spans = open_spans(project)
+        self.plain = self._sampler is None and self._spans is None
+
+    def of(self, prepared: Prepared, resolved: Sequence[Resolved]) -> Noted:
+        """Return where a request is noted, found out once for all that are like it."""
+        return Noted(
+            prepared=prepared,
+            good=self.book.line(prepared.refs, prepared.service),
+            sampled=sampled_request(resolved, prepared.service) if self._sampler is not None else None,
+        )
+
+    def follow(self, counters: Mapping[str, Callable[[], int]]) -> None:
+        """Keep counts that others make in this process."""
+        for name, count in counters.items():
+            self.book.follow(name, count)
+
+    def answered(self, noted: Noted, entities: Entities, answer: OnlineFeatures, took_ns: int, now_us: int) -> None:
+        """Note an answer that was degraded, or may be sampled or traced."""
+        prepared = noted.prepared
+        self.book.add(prepared.refs, prepared.service, took_ns, degraded=answer.degraded)
+        if self._sampler is not None and noted.sampled is not None:
+            self._sampler.offer(noted.sampled, entities, answer, now_us)
+        if self._spans is not None:
+            self._trace(noted, entities, took_ns, degraded=answer.degraded, error="")
+
+    def failed(self, noted: Noted, entities: Entities, problem: TimewellError, took_ns: int) -> None:
+        """Note a request that got no answer; what the caller did wrong is no failure of ours."""
+        prepared, ours = noted.prepared, not isinstance(problem, UsageError)
+        self.book.add(prepared.refs, prepared.service, took_ns, error=ours)
+        if ours:
+            self.book.because(prepared.refs, prepared.service, problem.code)
+        if self._spans is not None:
+            self._trace(noted, entities, took_ns, degraded=False, error=problem.code)
+
+    def _trace(self, noted: Noted, entities: Entities, took_ns: int, *, degraded: bool, error: str) -> None:
+        prepared = noted.prepared
+        if self._spans is not None:
+            self._spans.add(
+                prepared.refs, prepared.service, took_ns, entities=len(entities), degraded=degraded, error=error
+            )
+
+    def close(self) -> None:
+        """Write what was noted; noting goes on with the next request."""
+        self.book.close()
+        if self._sampler is not None:
+            self._sampler.close()
