@@ -108,7 +108,7 @@ def test_every_answer_comes_in_time_and_says_what_it_is(
         assert answer.row_statuses[0] == ("present", "present")
         assert answer.rows[1] == [-1, None], "what was not is the caller's default, or null"
         assert answer.row_statuses[1] == ("default", "default")
-    counts = shop._reader._reads.counters()  # type: ignore[attr-defined]
+    counts = shop._reader._reads.counters()
     assert counts["store_no_answer"]() >= 5
     assert counts["store_breaker_open"]() >= 1
 
@@ -128,7 +128,7 @@ def test_an_emptied_store_is_noticed_by_the_next_request_and_the_next_refresh_fi
     server.start()
     time.sleep(0.25)
     end = time.monotonic() + HEALED_S
-    while not (counts := shop._reader._reads.counters())["store_emptied"]():  # type: ignore[attr-defined]
+    while not (counts := shop._reader._reads.counters())["store_emptied"]():
         answer = ask(shop, 7, 8)
         assert answer.degraded
         assert answer.rows == [[7, 7], [-1, None]]
