@@ -170,6 +170,22 @@ def test_a_limit_for_each_piece_of_an_answer_would_be_caught(store, proxy, monke
         outcome(store, 1)
 
 
+def test_many_threads_read_at_once_and_connections_are_used_again(store, proxy) -> None:
+    found: set[str] = set()
+
+    def read_on(first: int) -> None:
+        for number in range(50):
+            found.add(outcome(store, first + number * 11, limit_s=HEALED_S))
+
+    threads = [threading.Thread(target=read_on, args=[first]) for first in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {"right"}
+    assert proxy.connections <= 1 + len(threads)
+
+
 # --- answers that come too late --------------------------------------------------------------------------------------
 
 

@@ -239,6 +239,37 @@ def test_a_refresh_of_many_chunks_deletes_and_counts_as_a_small_one_does(store) 
     assert dict(store.scan(GROUP)) == dict.fromkeys(many[1_000:], b"2")
 
 
+@pytest.mark.parametrize("chunk", [1, 3, 8])
+def test_after_a_killed_refresh_of_many_chunks_the_next_one_mends_rows_and_count(store, server, chunk) -> None:
+    many = [text_key(f"{number:05}") for number in range(3_000)]
+    store.load(GROUP, [(key, b"1") for key in many[:2_000]], mark_of(1))
+    program = f"""
+import os, signal
+from timewell.backends.redis import changing, open
+from timewell.testing.online_children import mark_of
+from timewell.testing.online_laws import GROUP, text_key
+chunks, make = [], changing._Writer._chunk
+def killed(self, part, acts):
+    chunks.append(part)
+    if len(chunks) == {chunk}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return make(self, part, acts)
+changing._Writer._chunk = killed
+many = [text_key(f"{{number:05}}") for number in range(3_000)]
+open({server.url!r}, prefix="shop").refresh(GROUP, [(key, b"2") for key in many[1_000:]], many[:500], mark_of(2))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    held, found = store.mark(GROUP), dict(store.scan(GROUP))
+    assert held.as_of_us == 1
+    assert set(found.values()) <= {b"1", b"2"}, "each row is one whole state of its entity"
+    wanted = dict.fromkeys(many[500:], b"3")
+    differing = [(key, row) for key, row in wanted.items() if found.get(key) != row]
+    report = store.refresh(GROUP, differing, found.keys() - wanted.keys(), mark_of(3), base_seq=held.refresh_seq)
+    assert dict(store.scan(GROUP)) == wanted
+    assert report.rows == len(wanted)
+
+
 # --- loads -----------------------------------------------------------------------------------------------------------
 
 
