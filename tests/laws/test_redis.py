@@ -270,6 +270,17 @@ open({server.url!r}, prefix="shop").refresh(GROUP, [(key, b"2") for key in many[
     assert report.rows == len(wanted)
 
 
+@pytest.mark.parametrize("meanwhile", ["dropped", "replaced"])
+def test_a_long_scan_whose_build_goes_away_says_so_instead_of_ending(store, meanwhile) -> None:
+    rows = [(text_key(f"{number:05}"), b"1") for number in range(5_000)]
+    store.load(GROUP, rows, mark_of(1))
+    scan = store.scan(GROUP)
+    next(scan)
+    store.drop(GROUP) if meanwhile == "dropped" else store.load(GROUP, rows, mark_of(2))
+    with pytest.raises(BuildMissing if meanwhile == "dropped" else Superseded):
+        list(scan)
+
+
 # --- loads -----------------------------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -124,3 +126,34 @@ def test_a_frozen_node_holds_no_read_up(store, cluster) -> None:
     finally:
         cluster[2].thaw()
     assert looked_up(store).rows == [b"1"] * len(MANY)
+
+
+def test_a_dead_node_takes_nothing_with_it_but_its_own_rows(store, cluster) -> None:
+    """Also where it is the one that the URL names; restarted empty, what it had is missing and not "no value"."""
+    dead = next(node for node in cluster if not _has_mark(node))
+    store = redis.open(dead.url, prefix="shop", timeout_s=WAIT_S)
+    assert looked_up(store).rows == [b"1"] * len(MANY)
+    own = {slot_of(name) for name in dead.ask("KEYS", "*{*")}
+    names = store._looks.last(GROUP).generation.rows(MANY)
+    there = [key for key, name in zip(MANY, names, strict=True) if slot_of(name) in own]
+    others = [key for key in MANY if key not in set(there)]
+    dead.kill()
+    with pytest.raises(StoreUnavailable):
+        looked_up(store, there)
+    assert soon(lambda: looked_up(store, others).rows == [b"1"] * len(others))
+    dead.start()
+    assert soon(lambda: looked_up(store, there).mark is None)
+    assert soon(lambda: store.load(GROUP, [(key, b"2") for key in MANY], mark_of(2)).rows == len(MANY))
+    assert looked_up(store).rows == [b"2"] * len(MANY)
+    store.close()
+
+
+def soon(check) -> bool:
+    """Whether something becomes true; a node that is down, or comes up, is told of by its errors meanwhile."""
+    end = time.monotonic() + 6 * WAIT_S
+    while time.monotonic() < end:
+        with suppress(StoreUnavailable):
+            if check():
+                return True
+        time.sleep(0.05)
+    return False
