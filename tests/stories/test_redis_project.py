@@ -16,6 +16,21 @@ from timewell.run.doctor import doctor
 from timewell.testing.redis_server import RedisServer, running_server
 
 NOW = "2026-03-01T00:00:00Z"
+TOML = """
+project = "shop"
+
+[online]
+backend = "redis"
+url = "redis://${env:SHOP_REDIS}/3"
+
+[serving]
+timeout = "10s"
+on_unavailable = "error"
+cache_entries = 0
+
+[profile.lenient.serving]
+on_unavailable = "default"
+"""
 
 
 @pytest.fixture
@@ -27,9 +42,7 @@ def server() -> Iterator[RedisServer]:
 @pytest.fixture
 def shop(tmp_path: Path, server: RedisServer, monkeypatch) -> Iterator[tw.FeatureStore]:
     monkeypatch.setenv("SHOP_REDIS", f":s3cret@127.0.0.1:{server.port}")
-    (tmp_path / "timewell.toml").write_text(
-        'project = "shop"\n[online]\nbackend = "redis"\nurl = "redis://${env:SHOP_REDIS}/3"\ntimeout = "10s"\n'
-    )
+    (tmp_path / "timewell.toml").write_text(TOML)
     fs = tw.FeatureStore(tmp_path, now=NOW)
     orders = pa.table({"user_id": [7, 8], "order_ts": ["2026-02-27T10:00:00Z"] * 2, "amount": [10, 20]})
     fs.register_source(tw.Source(name="orders", frame=orders, event_time="order_ts", timezone="UTC"))
@@ -74,6 +87,10 @@ def test_an_emptied_redis_is_told_and_mended_by_one_command(shop: tw.FeatureStor
     with pytest.raises(StoreUnavailable):
         answered(shop)
     assert [finding.subject for finding in doctor(shop.project) if not finding.sound] == ["online store"]
+    lenient = tw.FeatureStore(shop.project.root, profile="lenient", now=NOW)
+    answer = lenient.get_online_features(["order_amount_7d"], [{"user_id": 7}])
+    assert (answer.degraded, answer.statuses) == (True, [{"order_amount_7d": "default"}])
+    lenient.close()
     server.start()
     with pytest.raises(NeverMaterialized, match="never been materialized") as told:
         answered(shop)
