@@ -10,6 +10,7 @@ import asyncio
 import logging
 import re
 import traceback
+from collections.abc import Mapping
 from itertools import count
 from typing import Final
 
@@ -17,9 +18,11 @@ from starlette.exceptions import HTTPException
 
 from timewell import chance
 from timewell.errors import InvalidRequest, TimewellError
-from timewell.server.access import FEATURES_GET, LOCAL, check_host, check_origin, check_permission
+from timewell.server.access import FEATURES_GET, LOCAL, check_permission
+from timewell.server.door import Door
 from timewell.server.features import FeaturesEndpoint
 from timewell.server.limits import LIMITS, Limits
+from timewell.server.media import JSON, media_of_answer, media_of_body
 from timewell.server.problems import (
     Internal,
     MethodNotAllowed,
@@ -30,15 +33,14 @@ from timewell.server.problems import (
 from timewell.server.routes import make_router
 from timewell.server.wire import (
     CLOSE,
+    BodyReader,
     Disconnected,
     Headers,
     Message,
     Receive,
     Scope,
     Send,
-    header_values,
-    read_body,
-    send_json,
+    send_answer,
     with_safety_headers,
 )
 from timewell.store import FeatureStore
@@ -53,8 +55,8 @@ class Application:
     def __init__(self, store: FeatureStore, limits: Limits = LIMITS) -> None:
         self._features = FeaturesEndpoint(store, limits)
         self._router = make_router(store)
-        self._limits = limits
-        self._allowed = frozenset(name.lower() for name in store.project.config.server.allowed_hosts)
+        self._bodies = BodyReader(limits)
+        self._door = Door(store.project.config.server)
         self._run, self._requests = chance.new_id()[:8], count(1)
         check_permission("POST", FEATURES_GET, LOCAL)  # declared, or the server does not start
 
@@ -63,10 +65,11 @@ class Application:
         if scope["type"] != "http":
             await _other(scope, receive, send)
             return
-        request_id = self._request_id(scope)
+        headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        request_id = self._request_id(headers)
         exchange = _Exchange(send)
         try:
-            await self._answer(scope, receive, exchange, request_id)
+            await self._answer(scope, headers, exchange, receive, request_id)
         except Disconnected:
             log.debug("%s: the caller went away", request_id)
         except Exception as problem:  # the server's loop must survive any request
@@ -80,28 +83,35 @@ class Application:
                 extra.append(CLOSE)
             if isinstance(error, MethodNotAllowed):
                 extra.append((b"allow", str(error.facts["allowed"]).encode()))
-            await send_json(send, status_of(error), body_of(error), extra)
+            await send_answer(send, status_of(error), JSON, body_of(error), extra)
 
-    async def _answer(self, scope: Scope, receive: Receive, exchange: _Exchange, request_id: str) -> None:
-        host = check_host(header_values(scope, b"host"), self._allowed)
-        check_origin(scope["method"], header_values(scope, b"origin"), own=f"{scope['scheme']}://{host}")
+    async def _answer(
+        self, scope: Scope, headers: Mapping[bytes, bytes], exchange: _Exchange, receive: Receive, request_id: str
+    ) -> None:
+        self._door.check(scope, headers)
         if scope["path"] == FEATURES_GET:
             if scope["method"] != "POST":
                 raise MethodNotAllowed(method=scope["method"], path=FEATURES_GET, allowed="POST")
             check_permission("POST", FEATURES_GET, LOCAL)
-            asked = await read_body(scope, receive, self._limits)
+            came_as = media_of_body(headers.get(b"content-type"))
+            wanted_as = media_of_answer(headers.get(b"accept"))
+            body = await self._bodies.read(headers, receive)
             exchange.body_read = True
-            await send_json(exchange, 200, await self._features.answer(asked), [(b"x-request-id", request_id.encode())])
+            answer = await self._features.answer(body, came_as, wanted_as)
+            exchange.answer_begun = True
+            await send_answer(exchange.send, 200, wanted_as, answer, [(b"x-request-id", request_id.encode())])
         else:
             # the router then raises for what it does not find, instead of answering in its own words
             scope["app"] = self
             await self._router(scope, receive, with_safety_headers(exchange, request_id.encode()))
 
-    def _request_id(self, scope: Scope) -> str:
+    def _request_id(self, headers: Mapping[bytes, bytes]) -> str:
         """Return the caller's X-Request-Id if it is harmless, else a new one."""
-        given = header_values(scope, b"x-request-id")
-        if given and _GIVEN_ID.fullmatch(given[0]):
-            return given[0]
+        given = headers.get(b"x-request-id")
+        if given is not None:
+            text = given.decode("latin-1")
+            if _GIVEN_ID.fullmatch(text):
+                return text
         return f"{self._run}-{next(self._requests)}"
 
 
@@ -109,13 +119,13 @@ class _Exchange:
     """``send`` that remembers how far one request and its answer got."""
 
     def __init__(self, send: Send) -> None:
-        self._send = send
+        self.send = send
         self.answer_begun = False
         self.body_read = False
 
     async def __call__(self, message: Message) -> None:
         self.answer_begun = True
-        await self._send(message)
+        await self.send(message)
 
 
 def _typed(problem: Exception, scope: Scope, request_id: str) -> TimewellError:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -11,7 +12,8 @@ from timewell.errors import InvalidKey, InvalidRequest, TimewellError, UnknownFi
 from timewell.run.describe import FeatureRow
 from timewell.serve.response import Status
 from timewell.server.limits import LIMITS, Limits, check_depth, check_length
-from timewell.server.problems import NotJson
+from timewell.server.media import JSON, Media
+from timewell.server.problems import NotJson, NotMessagePack
 
 KeyValue = int | float | str | bool | None
 Reference = Annotated[
@@ -22,6 +24,7 @@ Reference = Annotated[
 ]
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `(.*)`", re.DOTALL)
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_MOST_LISTS: Final = 1_024
 _EXAMPLE: Final = '{"features": ["order_amount_7d"], "entities": [{"user_id": 7}]}'
 
 
@@ -104,49 +107,104 @@ class ProblemAnswer(msgspec.Struct, frozen=True, kw_only=True):
     error: Problem
 
 
-_decode = msgspec.json.Decoder(FeaturesRequest).decode
+class Asked(NamedTuple):
+    """One request for vectors, checked. Requests that name the same features share one tuple of them."""
+
+    features: tuple[str, ...]
+    entities: list[dict[str, KeyValue]]
+    service: str | None
+    max_staleness: str | None
 
 
-def decode_request(body: bytes, limits: Limits = LIMITS) -> FeaturesRequest:
-    """Read the body of ``POST /v1/features/get``.
+class _Quick(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A request whose list of features is left as it came: most lists were read and checked before."""
 
-    Raises
-    ------
-    NotJson, LimitExceeded, UnknownField, InvalidKey, InvalidRequest
+    entities: list[dict[str, KeyValue]]
+    features: msgspec.Raw = msgspec.Raw(b"[]")
+    service: Annotated[str, msgspec.Meta(max_length=LIMITS.name_chars)] | None = None
+    max_staleness: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+
+
+class RequestDecoder:
+    """Reads the bodies of ``POST /v1/features/get`` in one form.
+
+    Parameters
+    ----------
+    media
+        The form.
+    limits
+        What one request may ask for.
     """
-    try:
-        asked = _decode(body)
-    except _UNREADABLE as problem:
-        check_depth(body, limits.json_depth)
-        raise _explained(body, problem) from None
-    check_length("entities", asked.entities, limits.entities)
-    check_length("features", asked.features, limits.features)
-    return asked
 
+    def __init__(self, media: Media, limits: Limits = LIMITS) -> None:
+        module = msgspec.json if media == JSON else msgspec.msgpack
+        self._is_json = media == JSON
+        self._quick: Callable[[bytes], _Quick] = module.Decoder(_Quick).decode
+        self._strict: Callable[[bytes], FeaturesRequest] = module.Decoder(FeaturesRequest).decode
+        self._decode: Callable[[bytes], Any] = module.decode
+        self._limits = limits
+        self._features: dict[bytes, tuple[str, ...]] = {}
 
-def _explained(body: bytes, problem: Exception) -> TimewellError:
-    """Turn what the decoder says into our words."""
-    text = str(problem)
-    if not isinstance(problem, msgspec.ValidationError):
-        return NotJson(problem=text[0].lower() + text[1:] if text else "it cannot be decoded", example=_EXAMPLE)
-    if unknown := _UNKNOWN_FIELD.search(text):
-        known = [field.encode_name for field in msgspec.structs.fields(FeaturesRequest)]
-        hint = f"Correct the spelling or remove the field. {InvalidRequest.fix}"
-        return UnknownField(asked=unknown[1], known=known, where="the request", hint=hint)
-    if "$.entities[" in text and (key := _nested_key(body)) is not None:
-        return InvalidKey(key=key[0], found=key[1], wanted="a number, a string, true, false or null")
-    return InvalidRequest(problem=f"the request is not in the documented form: {text}.")
+    def __call__(self, body: bytes) -> Asked:
+        """Return the request.
 
+        A list of features is known by its bytes, so that it is decoded and hashed once and not in each request.
 
-def _nested_key(body: bytes) -> tuple[str, str] | None:
-    """Find the first key whose value is a list or an object: the decoder tells its place, not its name."""
-    try:
-        entities = msgspec.json.decode(body)["entities"]  # of two fields of a name the decoder keeps the last
-    except _UNREADABLE:  # what stands behind the first fault was not looked at before
+        Raises
+        ------
+        NotJson, NotMessagePack, LimitExceeded, UnknownField, InvalidKey, InvalidRequest
+        """
+        try:
+            quick = self._quick(body)
+        except _UNREADABLE:
+            return self._carefully(body, None)
+        raw = bytes(quick.features)
+        features = self._features.get(raw)
+        if features is None:
+            return self._carefully(body, raw)
+        check_length("entities", quick.entities, self._limits.entities)
+        return Asked(features, quick.entities, quick.service, quick.max_staleness)
+
+    def _carefully(self, body: bytes, raw: bytes | None) -> Asked:
+        """Read a body that is wrong, or whose list of features is new."""
+        try:
+            asked = self._strict(body)
+        except _UNREADABLE as problem:
+            if self._is_json:
+                check_depth(body, self._limits.json_depth)
+            raise self._explained(body, problem) from None
+        check_length("entities", asked.entities, self._limits.entities)
+        check_length("features", asked.features, self._limits.features)
+        features = tuple(asked.features)
+        if raw is not None:
+            if len(self._features) >= _MOST_LISTS:  # a caller that permutes its features must not fill the memory
+                self._features.clear()
+            self._features[raw] = features
+        return Asked(features, asked.entities, asked.service, asked.max_staleness)
+
+    def _explained(self, body: bytes, problem: Exception) -> TimewellError:
+        """Turn what the decoder says into our words."""
+        text = str(problem)
+        if not isinstance(problem, msgspec.ValidationError):
+            told = text[0].lower() + text[1:] if text else "it cannot be decoded"
+            return NotJson(problem=told, example=_EXAMPLE) if self._is_json else NotMessagePack(problem=told)
+        if unknown := _UNKNOWN_FIELD.search(text):
+            known = [field.encode_name for field in msgspec.structs.fields(FeaturesRequest)]
+            hint = f"Correct the spelling or remove the field. {InvalidRequest.fix}"
+            return UnknownField(asked=unknown[1], known=known, where="the request", hint=hint)
+        if "$.entities[" in text and (key := self._nested_key(body)) is not None:
+            return InvalidKey(key=key[0], found=key[1], wanted="a number, a string, true, false or null")
+        return InvalidRequest(problem=f"the request is not in the documented form: {text}.")
+
+    def _nested_key(self, body: bytes) -> tuple[str, str] | None:
+        """Find the first key whose value is a list or an object: the decoder tells its place, not its name."""
+        try:
+            entities = self._decode(body)["entities"]  # of two fields of a name the decoder keeps the last
+        except _UNREADABLE:  # what stands behind the first fault was not looked at before
+            return None
+        for entity in entities if isinstance(entities, list) else ():
+            if isinstance(entity, dict):
+                for name, value in entity.items():
+                    if isinstance(value, (list, dict)):
+                        return str(name), "an array" if isinstance(value, list) else "an object"
         return None
-    for entity in entities if isinstance(entities, list) else ():
-        if isinstance(entity, dict):
-            for name, value in entity.items():
-                if isinstance(value, (list, dict)):
-                    return name, "an array" if isinstance(value, list) else "an object"
-    return None

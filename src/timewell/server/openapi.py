@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -18,15 +19,18 @@ from timewell.server.forms import (
     ProblemAnswer,
     Readiness,
 )
+from timewell.server.media import ANSWERS, ARROW, BODIES, JSON
 
 _WORDS: Final = {
-    400: "The body is not JSON.",
+    400: "The body cannot be read.",
     403: "The Origin is not the server's own, or a permission is lacking.",
     404: "There is no such path, feature or service.",
     405: "The path does not take this method.",
+    406: "The answer is to be in a form that the server does not write.",
     408: "The body did not arrive in time.",
     409: "A feature is offline only.",
     413: "The body is too large.",
+    415: "The body is in a form that the server does not read.",
     421: "The server does not answer for this Host.",
     422: "The request is JSON but not as documented: a field, a key, a type or a limit.",
     500: "A fault of the server; its log has the request's id.",
@@ -43,6 +47,8 @@ class Described:
     body: type | None = None
     problems: tuple[int, ...] = (405, 421, 500)
     not_ready: type | None = None
+    bodies: tuple[str, ...] = (JSON,)
+    answers: tuple[str, ...] = (JSON,)
 
 
 ROUTES: Final[dict[tuple[str, str], Described]] = {
@@ -50,7 +56,9 @@ ROUTES: Final[dict[tuple[str, str], Described]] = {
         summary="The present feature vectors of some entities, a status with every value",
         body=FeaturesRequest,
         answer=FeaturesAnswer,
-        problems=(400, 403, 404, 405, 408, 409, 413, 421, 422, 500, 503),
+        problems=(400, 403, 404, 405, 406, 408, 409, 413, 415, 421, 422, 500, 503),
+        bodies=BODIES,
+        answers=ANSWERS,
     ),
     ("GET", "/v1/features"): Described(
         summary="Every feature of every live group", answer=FeatureList, problems=(405, 421, 500, 503)
@@ -87,11 +95,11 @@ def describe() -> dict[str, Any]:
 
 
 def _operation(method: str, path: str, described: Described, named: dict[type, Any]) -> dict[str, Any]:
-    answers: dict[str, Any] = {"200": {"description": "OK", "content": _json(named[described.answer])}}
+    answers: dict[str, Any] = {"200": {"description": "OK", "content": _in(described.answers, named[described.answer])}}
     for status in described.problems:
-        answers[str(status)] = {"description": _WORDS[status], "content": _json(named[ProblemAnswer])}
+        answers[str(status)] = {"description": _WORDS[status], "content": _in((JSON,), named[ProblemAnswer])}
     if described.not_ready:
-        answers["503"] = {"description": "Not ready.", "content": _json(named[described.not_ready])}
+        answers["503"] = {"description": "Not ready.", "content": _in((JSON,), named[described.not_ready])}
     words = [word for word in path.replace(".", "/").split("/") if word]
     operation = {
         "summary": described.summary,
@@ -100,9 +108,10 @@ def _operation(method: str, path: str, described: Described, named: dict[type, A
         "x-permission": PERMISSIONS[method, path],
     }
     if described.body:
-        operation["requestBody"] = {"required": True, "content": _json(named[described.body])}
+        operation["requestBody"] = {"required": True, "content": _in(described.bodies, named[described.body])}
     return operation
 
 
-def _json(schema: object) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
+def _in(media: Iterable[str], schema: object) -> dict[str, Any]:
+    """Describe one content in several forms; an Arrow stream is not described by a JSON schema."""
+    return {form: {} if form == ARROW else {"schema": schema} for form in media}

@@ -38,6 +38,30 @@ class NotJson(InvalidRequest):
     fix = "Send one JSON object in UTF-8, such as {example}."
 
 
+class NotMessagePack(InvalidRequest):
+    """A body cannot be read as MessagePack at all."""
+
+    code = "not_message_pack"
+    template = "the body is not MessagePack: {problem}."
+    fix = "Send one map with the fields that JSON has; GET /openapi.json describes them."
+
+
+class UnsupportedMedia(UsageError):
+    """A body is in a form that the server does not read."""
+
+    code = "unsupported_media"
+    template = "the body's Content-Type is {media!r}; this path reads: {known}."
+    fix = "Send JSON with Content-Type: application/json."
+
+
+class NotAcceptable(UsageError):
+    """The caller takes no form that the server writes."""
+
+    code = "not_acceptable"
+    template = "the header Accept is {accept!r}; this path answers as: {known}."
+    fix = "Leave the header out for JSON, or name one of these."
+
+
 class BodyTooLarge(LimitExceeded):
     """A body is larger than the server reads."""
 
@@ -99,6 +123,7 @@ class Internal(TimewellError):
 
 STATUS: Final[Mapping[type[TimewellError], int]] = {
     NotJson: 400,
+    NotMessagePack: 400,
     NotPermitted: 403,
     OriginRefused: 403,
     UnknownEntity: 404,
@@ -107,9 +132,11 @@ STATUS: Final[Mapping[type[TimewellError], int]] = {
     UnknownPath: 404,
     UnknownService: 404,
     MethodNotAllowed: 405,
+    NotAcceptable: 406,
     RequestTimeout: 408,
     NotOnline: 409,
     BodyTooLarge: 413,
+    UnsupportedMedia: 415,
     HostRefused: 421,
     UsageError: 422,
     Internal: 500,

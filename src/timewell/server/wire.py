@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any, Final
 
 from timewell.errors import InvalidRequest
 from timewell.server.limits import Limits
+from timewell.server.media import ANSWERS
 from timewell.server.problems import BodyTooLarge, RequestTimeout
 
 Scope = MutableMapping[str, Any]
@@ -16,7 +17,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
-JSON: Final = (b"content-type", b"application/json")
+_CONTENT_TYPES: Final = {media: (b"content-type", media.encode()) for media in ANSWERS}
 SAFETY: Final[Headers] = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 CLOSE: Final = (b"connection", b"close")
 
@@ -30,27 +31,73 @@ def header_values(scope: Scope, name: bytes) -> list[str]:
     return [value.decode("latin-1") for header, value in scope["headers"] if header == name]
 
 
-async def read_body(scope: Scope, receive: Receive, limits: Limits) -> bytes:
-    """Return a request's body.
+class BodyReader:
+    """Reads bodies within their limits.
 
-    Raises
-    ------
-    BodyTooLarge
-        Before reading it where its length is announced, else as soon as the limit is passed.
-    RequestTimeout
-        It did not arrive in time.
-    Disconnected
+    One timer for all the bodies that are waited for, and none of its own for each: most are there when they are asked
+    for, and a timer a request cost 2 us of 40.
+
+    Parameters
+    ----------
+    limits
+        How large a body may be and how long it may take.
     """
-    for length in header_values(scope, b"content-length"):
-        if not length.isdecimal():
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._due_s: dict[asyncio.Task[Any], float] = {}
+        self._late: set[asyncio.Task[Any]] = set()
+        self._ticking = False
+
+    async def read(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+        """Return a request's body.
+
+        Raises
+        ------
+        BodyTooLarge
+            Before reading it where its length is announced, else as soon as the limit is passed.
+        RequestTimeout
+            It did not arrive in time.
+        Disconnected
+        """
+        announced = headers.get(b"content-length")
+        if announced is not None:
+            self._check_announced(announced)
+        task = asyncio.current_task()
+        if task is None:  # a coroutine runs in a task
+            raise LookupError
+        loop = asyncio.get_running_loop()
+        self._due_s[task] = loop.time() + self._limits.body_s
+        if not self._ticking:
+            self._ticking = True
+            loop.call_later(self._limits.body_s / 4, self._tick, loop)
+        try:
+            return await _read_parts(receive, self._limits.body_bytes)
+        except asyncio.CancelledError:
+            if task not in self._late:
+                raise
+            task.uncancel()
+            raise RequestTimeout(limit_s=self._limits.body_s) from None
+        finally:
+            del self._due_s[task]
+            self._late.discard(task)
+
+    def _check_announced(self, length: bytes) -> None:
+        if not length.isdigit():
             raise InvalidRequest(problem="the header Content-Length is not a number.")
-        if int(length[:20]) > limits.body_bytes:
-            raise BodyTooLarge(what="body bytes", found=int(length[:20]), limit=limits.body_bytes)
-    try:
-        async with asyncio.timeout(limits.body_s):
-            return await _read_parts(receive, limits.body_bytes)
-    except TimeoutError:
-        raise RequestTimeout(limit_s=limits.body_s) from None
+        if int(length[:20]) > self._limits.body_bytes:
+            raise BodyTooLarge(what="body bytes", found=int(length[:20]), limit=self._limits.body_bytes)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Interrupt the requests whose body is overdue; sleep again while any is waited for."""
+        now_s = loop.time()
+        for task, due_s in self._due_s.items():
+            if due_s <= now_s and task not in self._late:
+                self._late.add(task)
+                task.cancel()
+        self._ticking = bool(self._due_s)
+        if self._ticking:
+            loop.call_later(self._limits.body_s / 4, self._tick, loop)
 
 
 async def _read_parts(receive: Receive, limit: int) -> bytes:
@@ -69,9 +116,11 @@ async def _read_parts(receive: Receive, limit: int) -> bytes:
         parts.append(part)
 
 
-async def send_json(send: Send, status: int, body: bytes, extra: Iterable[tuple[bytes, bytes]] = ()) -> None:
-    """Send a whole JSON answer."""
-    headers = [JSON, (b"content-length", b"%d" % len(body)), *SAFETY, *extra]
+async def send_answer(
+    send: Send, status: int, media: str, body: bytes, extra: Iterable[tuple[bytes, bytes]] = ()
+) -> None:
+    """Send a whole answer."""
+    headers = [_CONTENT_TYPES[media], (b"content-length", b"%d" % len(body)), *SAFETY, *extra]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
