@@ -50,6 +50,9 @@ TYPED = {
     "get": ("get", "order_amount_7d", "--entity", "user_id=7"),
     "serve": ("serve",),
     "latency": ("latency", "--since", "10m"),
+    "token create": ("token", "create", "--scope", "features.read,catalog.read", "--expires", "90d"),
+    "token list": ("token", "list"),
+    "token revoke": ("token", "revoke", "TOKEN"),
     "doctor": ("doctor",),
     "forget": ("forget", "user_id", "user_id=7", "--yes"),
     "backup": ("backup", "shop.tar"),
@@ -80,7 +83,10 @@ def test_every_verb_prints_one_json_document_and_nothing_else(name, after, shop,
         assert main(["promote", "order_amount_7d", "--force", "a test"]) == 0
     if name == "restore":
         assert main(["backup", "shop.tar"]) == 0
-    ran = cli(*TYPED[name], "--json") if after else cli("--json", *TYPED[name])
+    typed = list(TYPED[name])
+    if name == "token revoke":
+        typed[-1] = cli("token", "create", "--scope", "features.read", "--json").document["id"]
+    ran = cli(*typed, "--json") if after else cli("--json", *typed)
     assert ran.code == 0, ran.out
     assert ran.document
     assert ran.err == ""

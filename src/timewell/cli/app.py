@@ -11,7 +11,7 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
-from timewell.cli import build, care, define, plan, serve, shadow, versions
+from timewell.cli import build, care, define, plan, serve, shadow, token, versions
 from timewell.cli.verb import fail, options, remember
 from timewell.errors import UsageError
 
@@ -92,6 +92,12 @@ def make_app() -> typer.Typer:
     app.command("get", rich_help_panel=SERVE)(serve.get)
     app.command("serve", rich_help_panel=SERVE)(serve.serve)
     app.command("latency", rich_help_panel=SERVE)(serve.latency)
+    tokens = typer.Typer(help="Make, list and take back the tokens that callers of the server show.")
+    tokens.callback()(_with_options(remember))
+    tokens.command("create")(token.create)
+    tokens.command("list")(token.list_tokens)
+    tokens.command("revoke")(token.revoke)
+    app.add_typer(tokens, name="token", rich_help_panel=SERVE)
     app.command("doctor", rich_help_panel=CARE)(care.doctor)
     app.command("forget", rich_help_panel=CARE)(care.forget)
     app.command("gc", rich_help_panel=CARE)(shadow.gc)
@@ -111,6 +117,7 @@ def make_command() -> TyperGroup:
         raise TypeError(tree)
     names = list(tree.commands)
     names.insert(names.index("backfill"), names.pop(names.index("materialize")))
+    names.insert(names.index("doctor"), names.pop(names.index("token")))
     tree.commands = {name: tree.commands[name] for name in names}
     return tree
 

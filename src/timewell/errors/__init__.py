@@ -69,6 +69,7 @@ from timewell.errors.project import (
     StateTooOld,
     StateUnwritable,
     StoreUnavailable,
+    UnknownToken,
     Unsupported,
 )
 from timewell.errors.promoting import (
@@ -140,6 +141,7 @@ __all__ = [
     "UnknownService",
     "UnknownSource",
     "UnknownTimezone",
+    "UnknownToken",
     "Unsupported",
     "UsageError",
     "ValueOverflow",

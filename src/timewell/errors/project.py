@@ -118,8 +118,8 @@ class BindRefused(UsageError):
     """The server was told to listen where others could reach it, and nothing would tell them apart."""
 
     code = "bind_refused"
-    template = "the server does not listen on {host!r}: only on this machine's own addresses, as callers are not authenticated."
-    fix = "Use 127.0.0.1 and let a reverse proxy with authentication on this machine forward to it."
+    template = "the server does not listen on {host!r}: only on this machine's own addresses, as callers need no token."
+    fix = "Use 127.0.0.1; or set require_token = true under [server] in timewell.toml and `timewell token create`."
 
 
 class CannotListen(TimewellError):
@@ -128,3 +128,11 @@ class CannotListen(TimewellError):
     code = "cannot_listen"
     template = "the server cannot listen on {host}:{port}: {problem}."
     fix = "Stop the program that uses the port, or choose another one."
+
+
+class UnknownToken(UsageError):
+    """A token's id is not known."""
+
+    code = "unknown_token"
+    template = "No token has the id {asked!r}."
+    fix = "`timewell token list` shows them."

@@ -10,6 +10,7 @@ from pathlib import Path
 from timewell import chance, durable
 from timewell.catalog.lookup import load_catalog
 from timewell.errors import ConfirmationNeeded, ReplacementUnconfirmed, StateCorrupt, UsageError
+from timewell.run.tokens import FOLDER as TOKENS
 from timewell.stores.project import Project
 from timewell.stores.registry import FileRecord
 from timewell.types import SECOND_US, format_instant
@@ -46,7 +47,7 @@ def backup(project: Project, to: Path) -> Path:
     """Write registry, offline files, frames and manifests to one ``.tar`` file, whole or not at all.
 
     The registry is copied first: files are immutable, so every file that the copy names is there afterwards. Online
-    builds are left out; ``timewell materialize online`` makes them again.
+    builds are left out; ``timewell materialize online`` makes them again. Tokens are left out too.
     """
     if to.exists():
         raise UsageError(problem=f"{to} exists already", hint="Give another name: no backup is ever overwritten.")
@@ -80,7 +81,10 @@ def _unpack(archive: tarfile.TarFile, to: Path) -> None:
 
 
 def restore(project: Project, source: Path, *, yes: bool) -> None:
-    """Put a backup in the place of the state; the state that is there moves to ``<state>.before-restore-<time>``."""
+    """Put a backup in the place of the state; the state that is there moves to ``<state>.before-restore-<time>``.
+
+    The tokens that are there stay as they are.
+    """
     if not source.is_file():
         hint = "Give the path of a file that `timewell backup` wrote."
         raise UsageError(problem=f"there is no backup at {source}", hint=hint)
@@ -98,6 +102,10 @@ def restore(project: Project, source: Path, *, yes: bool) -> None:
     except (OSError, StateCorrupt):
         shutil.rmtree(unpacked, ignore_errors=True)
         raise
+    shutil.rmtree(unpacked / TOKENS, ignore_errors=True)
+    tokens = project.state / TOKENS
+    if tokens.is_dir():  # callers are not what was backed up: a token that was taken back must not come back
+        shutil.copytree(tokens, unpacked / TOKENS)
     for path in unpacked.rglob("*"):
         if path.is_file():
             durable.sync_file(path)

@@ -6,11 +6,13 @@ Rule: deny by default. A route that is not in :data:`PERMISSIONS` stops the serv
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final, Literal
 
-from timewell.server.problems import HostRefused, NotPermitted, OriginRefused
+from timewell.run.tokens import Scope
+from timewell.server.problems import GroupNotPermitted, HostRefused, NotPermitted, OriginRefused
 
-Permission = Literal["open", "features.read", "catalog.read"]
+Permission = Literal["open"] | Scope
 
 FEATURES_GET: Final = "/v1/features/get"
 
@@ -22,8 +24,27 @@ PERMISSIONS: Final[Mapping[tuple[str, str], Permission]] = {
     ("GET", "/openapi.json"): "open",
 }
 
+# The one path that asks for no token where tokens are required: it tells nothing but that the process answers.
+HEALTH: Final = "/health"
+
 # What a caller without a token may do. Sound only as long as the server listens on this machine's own addresses.
 LOCAL: Final[frozenset[Permission]] = frozenset({"features.read", "catalog.read"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """What a caller may do: its permissions, and the only feature groups that they hold for (``None``: all)."""
+
+    permissions: frozenset[Permission]
+    groups: frozenset[str] | None = None
+
+    def check_groups(self, groups: Iterable[str | None]) -> None:
+        """Refuse what touches any other group."""
+        if self.groups is not None and not self.groups.issuperset(groups):
+            raise GroupNotPermitted(groups=sorted(self.groups))
+
+
+ANYONE: Final = Granted(permissions=LOCAL)
 
 
 def permission_of(method: str, path: str) -> Permission:

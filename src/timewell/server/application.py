@@ -20,12 +20,13 @@ from timewell import chance
 from timewell.errors import InvalidRequest, TimewellError
 from timewell.server.access import FEATURES_GET, LOCAL, check_permission
 from timewell.server.door import Door
-from timewell.server.features import FeaturesEndpoint
+from timewell.server.features import Call, FeaturesEndpoint
 from timewell.server.limits import LIMITS, Limits
 from timewell.server.media import JSON, media_of_answer, media_of_body
 from timewell.server.problems import (
     Internal,
     MethodNotAllowed,
+    NotAuthenticated,
     UnknownPath,
     body_of,
     status_of,
@@ -56,7 +57,7 @@ class Application:
         self._features = FeaturesEndpoint(store, limits)
         self._router = make_router(store)
         self._bodies = BodyReader(limits)
-        self._door = Door(store.project.config.server)
+        self._door = Door(store.project)
         self._run, self._requests = chance.new_id()[:8], count(1)
         check_permission("POST", FEATURES_GET, LOCAL)  # declared, or the server does not start
 
@@ -81,6 +82,8 @@ class Application:
             extra: Headers = [(b"x-request-id", request_id.encode())]
             if not exchange.body_read:  # else uvicorn goes on reading what no one wants, for as long as it comes
                 extra.append(CLOSE)
+            if isinstance(error, NotAuthenticated):
+                extra.append((b"www-authenticate", b"Bearer"))
             if isinstance(error, MethodNotAllowed):
                 extra.append((b"allow", str(error.facts["allowed"]).encode()))
             await send_answer(send, status_of(error), JSON, body_of(error), extra)
@@ -88,21 +91,21 @@ class Application:
     async def _answer(
         self, scope: Scope, headers: Mapping[bytes, bytes], exchange: _Exchange, receive: Receive, request_id: str
     ) -> None:
-        self._door.check(scope, headers)
+        granted = self._door.admit(scope, headers)
         if scope["path"] == FEATURES_GET:
             if scope["method"] != "POST":
                 raise MethodNotAllowed(method=scope["method"], path=FEATURES_GET, allowed="POST")
-            check_permission("POST", FEATURES_GET, LOCAL)
+            check_permission("POST", FEATURES_GET, granted.permissions)
             came_as = media_of_body(headers.get(b"content-type"))
             wanted_as = media_of_answer(headers.get(b"accept"))
             body = await self._bodies.read(headers, receive)
             exchange.body_read = True
-            answer = await self._features.answer(body, came_as, wanted_as)
+            answer = await self._features.answer(Call(body, came_as, wanted_as, granted))
             exchange.answer_begun = True
             await send_answer(exchange.send, 200, wanted_as, answer, [(b"x-request-id", request_id.encode())])
         else:
             # the router then raises for what it does not find, instead of answering in its own words
-            scope["app"] = self
+            scope["app"], scope["granted"] = self, granted
             await self._router(scope, receive, with_safety_headers(exchange, request_id.encode()))
 
     def _request_id(self, headers: Mapping[bytes, bytes]) -> str:

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
+from timewell.errors import UsageError
 from timewell.serve.response import OnlineFeatures
+from timewell.server.access import Granted
 from timewell.server.answers import AnswerEncoder, JsonEncoder, MessagePackEncoder
 from timewell.server.forms import Asked, RequestDecoder
 from timewell.server.frames import encode_frame
@@ -30,11 +32,22 @@ _MOST_KNOWN: Final = 1_024
 _List = tuple[tuple[str, ...], str | None]
 
 
+class Call(NamedTuple):
+    """One request's body, the form it came in, the form the answer is wanted in, and what its caller may do."""
+
+    body: bytes
+    came_as: Media
+    wanted_as: Media
+    granted: Granted
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
     """What is found out once about a list of features, at one epoch."""
 
     epoch: int
+    groups: frozenset[str]
+    inline: bool
     dates: frozenset[str]
     dtypes: tuple[str, ...]
     floats: tuple[int, ...]
@@ -58,11 +71,11 @@ class FeaturesEndpoint:
         self._known: dict[_List, _Known] = {}
         self._first = asyncio.Lock()
 
-    async def answer(self, body: bytes, came_as: Media, wanted_as: Media) -> bytes:
-        """Return the answer to a request; raises the typed errors of both."""
-        asked = self._decoders[came_as](body)
+    async def answer(self, call: Call) -> bytes:
+        """Return the answer to a request; raises the typed errors of both, and ``GroupNotPermitted``."""
+        asked, wanted_as = self._decoders[call.came_as](call.body), call.wanted_as
         while True:
-            known, found = await self._find(asked)
+            known, found = await self._find(asked, call.granted)
             same = found.epoch == known.epoch
             if not same:  # the next request of each list prepares itself in a thread again
                 self._known = {}
@@ -71,14 +84,17 @@ class FeaturesEndpoint:
             if same:  # else its types may be others
                 return encode_frame(found, known.dtypes)
 
-    async def _find(self, asked: Asked) -> tuple[_Known, OnlineFeatures]:
+    async def _find(self, asked: Asked, granted: Granted) -> tuple[_Known, OnlineFeatures]:
         known = self._known.get((asked.features, asked.service))
         if known is None:
-            known = await self._learn((asked.features, asked.service))
-        if len(asked.entities) <= INLINE_ENTITIES and not self._store.project.online.capabilities.remote:
+            known = await self._learn((asked.features, asked.service), granted)
+        granted.check_groups(known.groups)  # before anything is read
+        if known.inline and len(asked.entities) <= INLINE_ENTITIES:
             found = self._read(asked, known)
         else:
             found = await asyncio.to_thread(self._read, asked, known)
+        if found.epoch != known.epoch:  # a name may mean another group now
+            granted.check_groups(found.as_of_us)
         return known, found
 
     def _read(self, asked: Asked, known: _Known) -> OnlineFeatures:
@@ -87,26 +103,34 @@ class FeaturesEndpoint:
             asked.features, entities, service=asked.service, max_staleness=asked.max_staleness
         )
 
-    async def _learn(self, asked: _List) -> _Known:
+    async def _learn(self, asked: _List, granted: Granted) -> _Known:
         """Prepare a list of features that was not asked for at this epoch yet."""
         async with self._first:
             known = self._known.get(asked)
             if known is None:
-                known = await asyncio.to_thread(self._prepare, asked)
+                known = await asyncio.to_thread(self._prepare, asked, granted)
                 if len(self._known) >= _MOST_KNOWN:  # a caller that permutes its features must not fill the memory
                     self._known = {}
                 self._known[asked] = known
             return known
 
-    def _prepare(self, asked: _List) -> _Known:
+    def _prepare(self, asked: _List, granted: Granted) -> _Known:
         features, service = asked
         catalog = self._store.catalog()
-        resolved = catalog.resolve_all(features, service=service)
+        try:
+            resolved = catalog.resolve_all(features, service=service)
+        except UsageError:
+            granted.check_groups({None})  # who may not see a group is not told whether it is there
+            raise
+        names = frozenset(item.group.compiled.name for item in resolved)
+        granted.check_groups(names)
         self._store.get_online_features(features, [], service=service)
         groups = {item.group.key: item.group for item in resolved}.values()
         dtypes = tuple(item.group.dtypes[item.feature.name] for item in resolved)
         return _Known(
             epoch=catalog.epochs.epoch,
+            groups=names,
+            inline=not self._store.project.online.capabilities.remote,
             dates=frozenset(
                 name
                 for group in groups

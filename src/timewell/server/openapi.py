@@ -23,6 +23,7 @@ from timewell.server.media import ANSWERS, ARROW, BODIES, JSON
 
 _WORDS: Final = {
     400: "The body cannot be read.",
+    401: "The server requires a token, and none that is valid came.",
     403: "The Origin is not the server's own, or a permission is lacking.",
     404: "There is no such path, feature or service.",
     405: "The path does not take this method.",
@@ -45,7 +46,7 @@ class Described:
     summary: str
     answer: type
     body: type | None = None
-    problems: tuple[int, ...] = (405, 421, 500)
+    problems: tuple[int, ...] = (401, 405, 421, 500)
     not_ready: type | None = None
     bodies: tuple[str, ...] = (JSON,)
     answers: tuple[str, ...] = (JSON,)
@@ -56,14 +57,14 @@ ROUTES: Final[dict[tuple[str, str], Described]] = {
         summary="The present feature vectors of some entities, a status with every value",
         body=FeaturesRequest,
         answer=FeaturesAnswer,
-        problems=(400, 403, 404, 405, 406, 408, 409, 413, 415, 421, 422, 500, 503),
+        problems=(400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 421, 422, 500, 503),
         bodies=BODIES,
         answers=ANSWERS,
     ),
     ("GET", "/v1/features"): Described(
-        summary="Every feature of every live group", answer=FeatureList, problems=(405, 421, 500, 503)
+        summary="Every feature of every live group", answer=FeatureList, problems=(401, 403, 405, 421, 500, 503)
     ),
-    ("GET", "/health"): Described(summary="The process answers", answer=Health),
+    ("GET", "/health"): Described(summary="The process answers", answer=Health, problems=(405, 421, 500)),
     ("GET", "/ready"): Described(
         summary="The registry and the online store can be reached", answer=Readiness, not_ready=Readiness
     ),
@@ -90,7 +91,11 @@ def describe() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Timewell", "version": __version__, "summary": "Feature vectors and the catalog over HTTP"},
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"token": []}],  # without one where the server does not require it
     }
 
 

@@ -111,6 +111,22 @@ class NotPermitted(UsageError):
 
     code = "not_permitted"
     template = "{method} {path} needs the permission {permission!r}."
+    fix = "Use a token with that scope: `timewell token create --scope {permission}`."
+
+
+class GroupNotPermitted(NotPermitted):
+    """A caller's token is for some feature groups only, and this touches another, or one that is not there."""
+
+    template = "this token is for these feature groups only: {groups}."
+    fix = "Ask for features of these groups, by group:name; or use a token that permits more."
+
+
+class NotAuthenticated(UsageError):
+    """The server asks for a token, and the request carries none that is valid."""
+
+    code = "not_authenticated"
+    template = "the request {problem}."
+    fix = "Send the header Authorization: Bearer TOKEN; whoever runs the server makes one with `timewell token create`."
 
 
 class Internal(TimewellError):
@@ -124,6 +140,7 @@ class Internal(TimewellError):
 STATUS: Final[Mapping[type[TimewellError], int]] = {
     NotJson: 400,
     NotMessagePack: 400,
+    NotAuthenticated: 401,
     NotPermitted: 403,
     OriginRefused: 403,
     UnknownEntity: 404,

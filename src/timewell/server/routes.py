@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, Router
 
-from timewell.server.access import LOCAL, Permission, check_permission, permission_of
+from timewell.server.access import Granted, check_permission, permission_of
 from timewell.server.forms import FeatureList, Health, Readiness
 from timewell.server.openapi import document
 from timewell.store import FeatureStore
@@ -26,8 +26,11 @@ _HEALTH = msgspec.json.encode(Health())
 def make_router(store: FeatureStore) -> Router:
     """Return the routes; each one asks for its permission before it runs."""
 
-    async def features(_: Request) -> Response:
+    async def features(request: Request) -> Response:
+        groups = granted_to(request).groups
         rows = await asyncio.to_thread(store.list_features)
+        if groups is not None:
+            rows = [row for row in rows if row.group in groups]
         return _json(msgspec.json.encode(FeatureList(features=rows)))
 
     async def health(_: Request) -> Response:
@@ -79,15 +82,16 @@ def _route(method: str, path: str, endpoint: Endpoint) -> Route:
     permission_of(method, path)
 
     async def permitted(request: Request) -> Response:
-        check_permission(method, path, granted_to(request))
+        check_permission(method, path, granted_to(request).permissions)
         return await endpoint(request)
 
     return Route(path, permitted, methods=[method])
 
 
-def granted_to(_: Request) -> Collection[Permission]:
-    """Return what the caller may do: until there are tokens, what anyone on this machine may."""
-    return LOCAL
+def granted_to(request: Request) -> Granted:
+    """Return what the caller may do, as it was found at the door."""
+    granted: Granted = request.scope["granted"]
+    return granted
 
 
 def _json(body: bytes, *, status: int = 200) -> Response:

@@ -60,12 +60,13 @@ def serve(
     Raises
     ------
     BindRefused
-        The host is not one of this machine's own (loopback) addresses.
+        The host is not one of this machine's own (loopback) addresses, and callers need no token.
     CannotListen
         The port is taken or not allowed.
     """
     settings = store.project.config.server
-    listener = listen(settings.host if host is None else host, settings.port if port is None else port)
+    wanted_host, wanted_port = settings.host if host is None else host, settings.port if port is None else port
+    listener = listen(wanted_host, wanted_port, anywhere=settings.require_token)
     try:
         server = make_server(store)
         url = url_of(listener)
@@ -94,15 +95,17 @@ def make_server(store: FeatureStore, *, limits: Limits = LIMITS) -> uvicorn.Serv
     return uvicorn.Server(config)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that takes connections from this machine alone; raises as :func:`serve` does."""
-    check_loopback(host)
+def listen(host: str, port: int, *, anywhere: bool = False) -> socket.socket:
+    """Return a socket that takes connections, from this machine alone unless ``anywhere``; raises as :func:`serve`."""
+    if not anywhere:
+        check_loopback(host)
     if not 0 <= port <= 65_535:  # the resolver would take it modulo 65,536
         raise CannotListen(host=host, port=port, problem="a port is between 0 and 65535")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]
-        check_loopback(str(address[0]))  # what a name such as localhost really is
+        if not anywhere:
+            check_loopback(str(address[0]))  # what a name such as localhost really is
         listener = socket.create_server(address[:2], family=family, backlog=2048)
     except OSError as problem:
         text = getattr(problem, "strerror", None) or str(problem)
