@@ -27,6 +27,7 @@ DURATIONS = (
     ("serving", "sample_retention"),
     ("serving", "timeout"),
     ("serving", "cache_age"),
+    ("server", "drain"),
 )
 
 TEMPLATE = """\
@@ -78,6 +79,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 6570
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     require_token: bool = False
+    workers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+    drain: str = "1s"
 
 
 class ServingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -71,7 +71,7 @@ def test_every_verb_is_typed_here() -> None:
 @pytest.mark.parametrize("name", sorted(TYPED))
 @pytest.mark.parametrize("after", [True, False], ids=["json-after", "json-before"])
 def test_every_verb_prints_one_json_document_and_nothing_else(name, after, shop, cli, monkeypatch) -> None:
-    def serve(store, *, host, port, announce) -> None:
+    def serve(store, *, announce, **_) -> None:
         announce("http://127.0.0.1:1")
 
     monkeypatch.setattr("timewell.server.serve", serve)

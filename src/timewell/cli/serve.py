@@ -1,5 +1,6 @@
 """Verbs that serve: feature vectors on the command line, the HTTP server, and how long its answers take."""
 
+import socket
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,12 +84,25 @@ def serve(
         int | None,
         typer.Option("--port", min=0, max=65535, metavar="PORT", help="Port to listen on; timewell.toml's by default."),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, max=256, metavar="N", help="Processes that serve; timewell.toml's by default."
+        ),
+    ] = None,
+    worker: Annotated[str, typer.Option("--worker", hidden=True, help="For the processes that this one starts.")] = "",
 ) -> Answer:
     """Serve features over HTTP until the command is stopped.
 
-    Example: timewell serve --port 6570
+    Example: timewell serve --port 6570 --workers 2
     """
     store = session.store
+    # by name: the server stands beside the command line in the layers, and neither is built on the other
+    server = import_module("timewell.server")
+    if worker:
+        listener, link = (socket.socket(fileno=int(handle)) for handle in worker.split(","))
+        server.serve_as_worker(store, listener, link)
+        return Answer(document={}, show=lambda _: None)
     project = store.project.config.project
     answers: list[Answer] = []
 
@@ -97,8 +111,10 @@ def serve(
         answers.append(Answer(document=document, show=lambda screen: screen.line(f"serving {project} on {url}")))
         session.say(answers[0])
 
-    # by name: the server stands beside the command line in the layers, and neither is built on the other
-    import_module("timewell.server").serve(store, host=host, port=port, announce=announce)
+    count = store.project.config.server.workers if workers is None else workers
+    server.serve(
+        store, host=host, port=port, announce=announce, workers=count, worker_options=session.common.log_options()
+    )
     session.note("stopped")
     return answers[0]
 

@@ -95,6 +95,11 @@ class Common:
         ),
     ] = 0
 
+    def log_options(self) -> list[str]:
+        """Return how another process is told to log as this one does."""
+        form = [] if self.log_format is None else ["--log-format", self.log_format.value]
+        return [*form, *["-v"] * self.verbose]
+
     def over(self, before: "Common") -> "Common":
         """Return these options laid over those given before the verb."""
         given = {name: value for name, value in _values(self).items() if value}

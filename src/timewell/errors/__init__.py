@@ -71,6 +71,7 @@ from timewell.errors.project import (
     StoreUnavailable,
     UnknownToken,
     Unsupported,
+    WorkerFailed,
 )
 from timewell.errors.promoting import (
     NoShadow,
@@ -147,6 +148,7 @@ __all__ = [
     "ValueOverflow",
     "VersionConflict",
     "VersionRetired",
+    "WorkerFailed",
     "WrongColumnType",
     "did_you_mean",
 ]

@@ -130,6 +130,14 @@ class CannotListen(TimewellError):
     fix = "Stop the program that uses the port, or choose another one."
 
 
+class WorkerFailed(TimewellError):
+    """A process of the server ended before it could serve."""
+
+    code = "worker_failed"
+    template = "a worker {problem}."
+    fix = "It said why on standard error; `timewell serve --workers 1` runs it in this process."
+
+
 class UnknownToken(UsageError):
     """A token's id is not known."""
 

@@ -55,9 +55,10 @@ class Application:
 
     def __init__(self, store: FeatureStore, limits: Limits = LIMITS) -> None:
         self._features = FeaturesEndpoint(store, limits)
-        self._router = make_router(store)
+        self._router = make_router(store, is_draining=lambda: self.draining)
         self._bodies = BodyReader(limits)
         self._door = Door(store.project)
+        self.draining = False
         self._run, self._requests = chance.new_id()[:8], count(1)
         check_permission("POST", FEATURES_GET, LOCAL)  # declared, or the server does not start
 
@@ -102,7 +103,10 @@ class Application:
             exchange.body_read = True
             answer = await self._features.answer(Call(body, came_as, wanted_as, granted))
             exchange.answer_begun = True
-            await send_answer(exchange.send, 200, wanted_as, answer, [(b"x-request-id", request_id.encode())])
+            extra: Headers = [(b"x-request-id", request_id.encode())]
+            if self.draining:  # whoever holds the connection opens the next one where there is more time
+                extra.append(CLOSE)
+            await send_answer(exchange.send, 200, wanted_as, answer, extra)
         else:
             # the router then raises for what it does not find, instead of answering in its own words
             scope["app"], scope["granted"] = self, granted

@@ -84,12 +84,13 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["ok"] = "ok"
 
 
-class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+class Readiness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether features can be served now, part by part."""
 
     ready: bool
     registry: Literal["ok", "unreachable"]
     online_store: Literal["ok", "unreachable"]
+    draining: Annotated[bool, msgspec.Meta(description="It stops soon: send requests elsewhere.")] = False
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,6 +27,8 @@ class Limits:
         How deep brackets may be nested.
     name_chars
         Length of one reference to a feature or service: three names of 63 and two separators are 191.
+    waiting
+        How many connections of one address may owe a head or a body at once.
     head_s, body_s
         How long a caller may take to send the request's head, and then its body.
     """
@@ -36,6 +38,7 @@ class Limits:
     features: int = 200
     json_depth: int = 32
     name_chars: int = 200
+    waiting: int = 128
     head_s: float = 10.0
     body_s: float = 10.0
 

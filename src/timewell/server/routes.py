@@ -23,7 +23,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 _HEALTH = msgspec.json.encode(Health())
 
 
-def make_router(store: FeatureStore) -> Router:
+def make_router(store: FeatureStore, *, is_draining: Callable[[], bool] = lambda: False) -> Router:
     """Return the routes; each one asks for its permission before it runs."""
 
     async def features(request: Request) -> Response:
@@ -38,6 +38,8 @@ def make_router(store: FeatureStore) -> Router:
 
     async def ready(_: Request) -> Response:
         found = await asyncio.to_thread(look, store)
+        if is_draining():
+            found = msgspec.structs.replace(found, ready=False, draining=True)
         return _json(msgspec.json.encode(found), status=200 if found.ready else 503)
 
     async def openapi(_: Request) -> Response:

@@ -1,27 +1,34 @@
-"""Run the application on uvicorn: one worker, this machine's own addresses, a graceful stop."""
+"""Run the application on uvicorn: where it listens, in how many processes, and how it stops."""
 
 from __future__ import annotations
 
 import ipaddress
 import logging
+import resource
 import signal
 import socket
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
 
 import uvicorn
 
+from timewell.clock import FrozenClock
 from timewell.errors import BindRefused, CannotListen
 from timewell.server.application import Application
-from timewell.server.deadlines import with_head_deadline
+from timewell.server.deadlines import Waiting, with_deadlines
+from timewell.server.draining import DrainingServer
 from timewell.server.limits import LIMITS, Limits
+from timewell.server.workers import READY, Workers
 from timewell.store import FeatureStore
+from timewell.types import SECOND_US, format_instant, parse_duration
 
 log = logging.getLogger("timewell.server")
 GRACE_S: Final = 10
+_MOST_FILES: Final = 65_536
 
 
 def app(store: FeatureStore, *, limits: Limits = LIMITS) -> Application:
@@ -45,8 +52,13 @@ def serve(
     host: str | None = None,
     port: int | None = None,
     announce: Callable[[str], None] | None = None,
+    workers: int = 1,
+    worker_options: Sequence[str] = (),
 ) -> None:
-    """Serve a store over HTTP until SIGINT or SIGTERM; requests that run then get ten seconds to end.
+    """Serve a store over HTTP until SIGINT or SIGTERM.
+
+    After SIGTERM ``/ready`` answers 503 for a while (``drain`` in ``timewell.toml``), in which requests are still
+    answered; those that run then get ten seconds to end.
 
     Parameters
     ----------
@@ -56,6 +68,11 @@ def serve(
         Where to listen; ``[server]`` of ``timewell.toml`` when omitted. Port 0 takes a free one.
     announce
         Called with the server's URL once connections are taken.
+    workers
+        How many processes serve. More than one are new processes, each with its own look at the project; one that
+        dies is started again.
+    worker_options
+        Options of the command line for them, such as ``["--log-format", "json"]``.
 
     Raises
     ------
@@ -63,27 +80,44 @@ def serve(
         The host is not one of this machine's own (loopback) addresses, and callers need no token.
     CannotListen
         The port is taken or not allowed.
+    WorkerFailed
+        A worker ended before it was ready.
     """
     settings = store.project.config.server
     wanted_host, wanted_port = settings.host if host is None else host, settings.port if port is None else port
     listener = listen(wanted_host, wanted_port, anywhere=settings.require_token)
-    try:
-        server = make_server(store)
-        url = url_of(listener)
-        log.info("listening on %s", url)
+
+    def announced() -> None:
+        log.info("listening on %s", url_of(listener))
         if announce:
-            announce(url)
-        with _stop_signals_handled():
-            server.run(sockets=[listener])
+            announce(url_of(listener))
+
+    try:
+        if workers > 1:
+            command = [*_worker_command(store), *worker_options, "serve", "--worker"]
+            grace_s = GRACE_S + 2 + parse_duration(settings.drain) / SECOND_US
+            _watch(Workers(command=command, listener=listener, count=workers, grace_s=grace_s), announced)
+        else:
+            _run(make_server(store), listener, announced)
     finally:
         listener.close()
 
 
-def make_server(store: FeatureStore, *, limits: Limits = LIMITS) -> uvicorn.Server:
+def serve_as_worker(store: FeatureStore, listener: socket.socket, link: socket.socket) -> None:
+    """Serve on the socket of the process that started this one, until it says so or is gone."""
+    server = make_server(store)
+    link.setblocking(False)
+    server.link = link
+    with listener, link:
+        _run(server, listener, lambda: link.send(READY))
+
+
+def make_server(store: FeatureStore, *, limits: Limits = LIMITS) -> DrainingServer:
     """Return the server, set up and not yet running."""
+    application = app(store, limits=limits)
     config = uvicorn.Config(
-        app(store, limits=limits),
-        http=with_head_deadline(limits.head_s),
+        application,
+        http=with_deadlines(limits.head_s, Waiting(limits.waiting)),
         ws="none",
         lifespan="off",
         access_log=False,
@@ -92,7 +126,40 @@ def make_server(store: FeatureStore, *, limits: Limits = LIMITS) -> uvicorn.Serv
         proxy_headers=False,  # a header must not decide who the caller is
         timeout_graceful_shutdown=GRACE_S,
     )
-    return uvicorn.Server(config)
+    drain_s = parse_duration(store.project.config.server.drain) / SECOND_US
+    return DrainingServer(config, application, drain_s)
+
+
+def _run(server: DrainingServer, listener: socket.socket, on_started: Callable[[], object]) -> None:
+    _allow_many_sockets()
+    server.on_started = on_started
+    with _stop_signals_handled(_handled):
+        server.run(sockets=[listener])
+
+
+def _watch(workers: Workers, on_ready: Callable[[], None]) -> None:
+    with _stop_signals_handled(lambda *_: workers.stop()):
+        workers.run(on_ready)
+
+
+def _worker_command(store: FeatureStore) -> list[str]:
+    """Return how this store's project is opened by another process of the command line."""
+    project = store.project
+    command = [sys.executable, "-m", "timewell", "--project", str(project.root)]
+    if project.profile is not None:
+        command += ["--profile", project.profile]
+    if isinstance(project.clock, FrozenClock):
+        command += ["--now", format_instant(project.clock.now_us())]
+    return command
+
+
+def _allow_many_sockets() -> None:
+    """Let this process have as many connections as it may: without one to spare, nobody at all is let in."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # a system that says no keeps what it has
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def listen(host: str, port: int, *, anywhere: bool = False) -> socket.socket:
@@ -136,18 +203,18 @@ def url_of(listener: socket.socket) -> str:
 
 
 @contextmanager
-def _stop_signals_handled() -> Iterator[None]:
+def _stop_signals_handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Let a graceful stop end as a success: uvicorn raises the signal again for whoever handled it before."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     names = (signal.SIGINT, signal.SIGTERM)
-    before = {name: signal.signal(name, _handled) for name in names}
+    before = {name: signal.signal(name, handler) for name in names}
     try:
         yield
     finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
+        for name, earlier in before.items():
+            signal.signal(name, earlier)
 
 
 def _handled(_number: int, _frame: FrameType | None) -> None:

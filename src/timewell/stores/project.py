@@ -39,6 +39,7 @@ class Project:
 
     def __init__(self, root: Path, *, profile: str | None = None, now: object = None) -> None:
         self.root = root.resolve()
+        self.profile = profile
         self.config: Config = read_config(self.root, profile)
         self.clock: Clock = open_clock(now)
 
