@@ -1,4 +1,4 @@
-"""The one module that draws random names, so that a test can fix them."""
+"""The one module that draws by chance, so that a test can fix what it draws."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ def new_secret() -> bytes:
 def new_id() -> str:
     """Return 16 hex digits that no one drew before."""
     return secrets.token_hex(8)
+
+
+def share() -> float:
+    """Return a number from 0 up to 1."""
+    return secrets.randbelow(1 << 53) / (1 << 53)

@@ -27,6 +27,7 @@ HEAVY = (
     "sqlalchemy",
 )
 HELP_RATIO = 1.5
+CLIENT_RATIO = 1.5
 RUNS = 7
 
 # one command of a bare app: about as many options as an ordinary verb has
@@ -63,6 +64,13 @@ def test_importing_timewell_loads_few_modules() -> None:
 
 def test_importing_timewell_loads_no_heavy_library() -> None:
     loaded = modules_after("import timewell")
+    assert [name for name in HEAVY if name in loaded] == []
+
+
+def test_the_client_costs_at_most_half_more_than_what_it_is_made_of() -> None:
+    made_of = modules_after("import httpx2, msgspec")
+    loaded = modules_after("import timewell.client")
+    assert len(loaded) <= CLIENT_RATIO * len(made_of), sorted(loaded - made_of)
     assert [name for name in HEAVY if name in loaded] == []
 
 

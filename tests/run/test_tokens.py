@@ -88,6 +88,15 @@ def test_a_running_server_sees_a_revocation_within_a_second(project, monkeypatch
     assert book.find(text) is None
 
 
+def test_a_running_server_knows_a_new_token_at_once(project, monkeypatch) -> None:
+    monkeypatch.setattr("timewell.run.tokens.time.monotonic", lambda: 0.0)
+    book = TokenBook(project)
+    assert book.find(f"tw_{'0' * 16}_{'A' * 43}") is None
+    for _ in range(3):
+        text, record = make(project)
+        assert book.find(text) == record
+
+
 def test_making_and_revoking_are_audited_without_the_secret(project) -> None:
     text, record = make(project, note="risk service")
     revoke_token(project, record.id)

@@ -82,6 +82,11 @@ from timewell.errors.promoting import (
     StillUsed,
     UnknownPromotion,
 )
+from timewell.errors.remote import (
+    RequestRefused,
+    ServerFailed,
+    ServerUnreachable,
+)
 
 __all__ = [
     "AmbiguousDate",
@@ -117,8 +122,11 @@ __all__ = [
     "PromoteConflict",
     "PromoteRefused",
     "ReplacementUnconfirmed",
+    "RequestRefused",
     "ResultTooLarge",
     "SchemaChanged",
+    "ServerFailed",
+    "ServerUnreachable",
     "ShadowClosed",
     "SnapshotCollected",
     "SourceUnreadable",

@@ -132,7 +132,7 @@ def revoke_token(project: Project, token_id: str) -> TokenRecord:
 
 
 class TokenBook:
-    """Says what a token permits; looks at the files twice a second at most.
+    """Says what a token permits; reads the files twice a second at most, and when it meets a token made since.
 
     Parameters
     ----------
@@ -142,8 +142,10 @@ class TokenBook:
 
     def __init__(self, project: Project) -> None:
         self._project = project
+        self._folder = project.state / FOLDER
         self._records: dict[str, TokenRecord] = {}
         self._looked_s = float("-inf")
+        self._changed_ns = -1
 
     def find(self, text: str) -> TokenRecord | None:
         """Return what is kept of a token that is valid now, else ``None``."""
@@ -151,14 +153,25 @@ class TokenBook:
         if parts is None:
             return None
         now_s = time.monotonic()
-        if now_s - self._looked_s >= _LOOK_AGAIN_S:
-            self._records = {record.id: record for record in _read_all(self._project.state / FOLDER)}
+        if now_s - self._looked_s >= _LOOK_AGAIN_S or (parts[1] not in self._records and self._is_changed()):
+            self._changed_ns = _changed_ns(self._folder)
+            self._records = {record.id: record for record in _read_all(self._folder)}
             self._looked_s = now_s
         record = self._records.get(parts[1])
         digest = _digest(parts[2])
         if record is None or not hmac.compare_digest(digest, record.digest):
             return None
         return record if record.state(self._project.clock.now_us()) == "valid" else None
+
+    def _is_changed(self) -> bool:
+        return _changed_ns(self._folder) != self._changed_ns
+
+
+def _changed_ns(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except FileNotFoundError:  # no token was ever made
+        return -1
 
 
 def _digest(secret: str) -> str:
