@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -191,17 +192,17 @@ def test_a_server_stops_when_it_has_drained(shop) -> None:
 
 def test_a_request_that_runs_while_the_server_stops_is_answered(shop, monkeypatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
-    get = shop.get_online_features
+    aget = shop.aget_online_features
 
-    def slowly(*given, **named):
+    async def slowly(*given, **named):
         begun.set()
-        go_on.wait(20)
-        return get(*given, **named)
+        await asyncio.to_thread(go_on.wait, 20)
+        return await aget(*given, **named)
 
-    many = {**ASKED, "entities": ASKED["entities"] * 100}  # read in a thread
+    many = {**ASKED, "entities": ASKED["entities"] * 100}  # not read on the event loop
     with draining(shop, "1ms") as (server, url):
         assert httpx2.post(f"{url}/v1/features/get", json=ASKED).status_code == 200
-        monkeypatch.setattr(shop, "get_online_features", slowly)
+        monkeypatch.setattr(shop, "aget_online_features", slowly)
         answers: list[httpx2.Response] = []
         caller = threading.Thread(
             target=lambda: answers.append(httpx2.post(f"{url}/v1/features/get", json=many, timeout=30))

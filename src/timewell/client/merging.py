@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from timewell.client.exchange import Asked, Entity
@@ -22,7 +22,14 @@ MOST_TOGETHER: Final = 500
 
 
 def _row_of(found: OnlineFeatures, place: int) -> OnlineFeatures:
-    return replace(found, rows=[found.rows[place]], row_statuses=[found.row_statuses[place]])
+    return OnlineFeatures(
+        features=found.features,
+        rows=[found.rows[place]],
+        row_statuses=[found.row_statuses[place]],
+        epoch=found.epoch,
+        as_of_us=found.as_of_us,
+        degraded=found.degraded,
+    )
 
 
 @dataclass(slots=True, eq=False)

@@ -79,29 +79,23 @@ class FeaturesEndpoint:
             same = found.epoch == known.epoch
             if not same:  # the next request of each list prepares itself in a thread again
                 self._known = {}
-            if wanted_as != ARROW:
-                return self._encoders[wanted_as].encode(found, known.floats if same else None)
-            if same:  # else its types may be others
+                if wanted_as == ARROW or call.granted.groups is not None:
+                    continue  # its names may mean other types and groups now
+            if wanted_as == ARROW:
                 return encode_frame(found, known.dtypes)
+            return self._encoders[wanted_as].encode(found, known.floats if same else None)
 
     async def _find(self, asked: Asked, granted: Granted) -> tuple[_Known, OnlineFeatures]:
         known = self._known.get((asked.features, asked.service))
         if known is None:
             known = await self._learn((asked.features, asked.service), granted)
         granted.check_groups(known.groups)  # before anything is read
-        if known.inline and len(asked.entities) <= INLINE_ENTITIES:
-            found = self._read(asked, known)
-        else:
-            found = await asyncio.to_thread(self._read, asked, known)
-        if found.epoch != known.epoch:  # a name may mean another group now
-            granted.check_groups(found.as_of_us)
-        return known, found
-
-    def _read(self, asked: Asked, known: _Known) -> OnlineFeatures:
         entities = with_dates(asked.entities, known.dates)
-        return self._store.get_online_features(
-            asked.features, entities, service=asked.service, max_staleness=asked.max_staleness
-        )
+        if known.inline and len(asked.entities) <= INLINE_ENTITIES:
+            get = self._store.get_online_features
+            return known, get(asked.features, entities, service=asked.service, max_staleness=asked.max_staleness)
+        aget = self._store.aget_online_features
+        return known, await aget(asked.features, entities, service=asked.service, max_staleness=asked.max_staleness)
 
     async def _learn(self, asked: _List, granted: Granted) -> _Known:
         """Prepare a list of features that was not asked for at this epoch yet."""
