@@ -125,12 +125,12 @@ def told(status: int, **error: object) -> httpx2.Response:
 def pauses(monkeypatch) -> list[float]:
     """How long the clients paused; they do not really."""
     paused: list[float] = []
-    monkeypatch.setattr("timewell.client.blocking.time.sleep", paused.append)
+    monkeypatch.setattr("timewell.client.blocking.sleep", paused.append)
 
     async def sleep(pause_s: float) -> None:
         paused.append(pause_s)
 
-    monkeypatch.setattr("timewell.client.concurrent.asyncio.sleep", sleep)
+    monkeypatch.setattr("timewell.client.concurrent.sleep", sleep)
     return paused
 
 

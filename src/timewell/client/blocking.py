@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from time import sleep
 from types import TracebackType
 from typing import Self
 
@@ -103,7 +103,7 @@ class Client:
                 pause_s = attempts.pause_s(met)
                 if pause_s is None:
                     return read(met)
-            time.sleep(pause_s)
+            sleep(pause_s)
 
     def close(self) -> None:
         """Close the connections."""

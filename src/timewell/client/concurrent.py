@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from asyncio import sleep
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -74,7 +74,7 @@ class AsyncClient:
                 pause_s = attempts.pause_s(met)
                 if pause_s is None:
                     return read(met)
-            await asyncio.sleep(pause_s)
+            await sleep(pause_s)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -18,11 +18,11 @@ from starlette.exceptions import HTTPException
 
 from timewell import chance
 from timewell.errors import InvalidRequest, TimewellError
-from timewell.server.access import FEATURES_GET, LOCAL, check_permission
+from timewell.server.access import FEATURES_GET, LOCAL, Granted, check_permission
 from timewell.server.door import Door
 from timewell.server.features import Call, FeaturesEndpoint
 from timewell.server.limits import LIMITS, Limits
-from timewell.server.media import JSON, media_of_answer, media_of_body
+from timewell.server.media import JSON, Media, media_of_answer, media_of_body
 from timewell.server.problems import (
     Internal,
     MethodNotAllowed,
@@ -41,13 +41,15 @@ from timewell.server.wire import (
     Receive,
     Scope,
     Send,
-    send_answer,
+    Whole,
+    send_whole,
+    whole,
     with_safety_headers,
 )
 from timewell.store import FeatureStore
 
 log = logging.getLogger("timewell.server")
-_GIVEN_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_GIVEN_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 class Application:
@@ -59,7 +61,7 @@ class Application:
         self._bodies = BodyReader(limits)
         self._door = Door(store.project)
         self.draining = False
-        self._run, self._requests = chance.new_id()[:8], count(1)
+        self._run, self._requests = chance.new_id()[:8].encode(), count(1)
         check_permission("POST", FEATURES_GET, LOCAL)  # declared, or the server does not start
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,53 +75,66 @@ class Application:
         try:
             await self._answer(scope, headers, exchange, receive, request_id)
         except Disconnected:
-            log.debug("%s: the caller went away", request_id)
+            log.debug("%s: the caller went away", request_id.decode())
         except Exception as problem:  # the server's loop must survive any request
-            error = _typed(problem, scope, request_id)
+            refusal = _refusal(problem, scope, request_id, body_read=exchange.body_read)
             if (
                 exchange.answer_begun
             ):  # half an answer is out: the connection must break, so that nobody takes it for whole
                 raise
-            extra: Headers = [(b"x-request-id", request_id.encode())]
-            if not exchange.body_read:  # else uvicorn goes on reading what no one wants, for as long as it comes
-                extra.append(CLOSE)
-            if isinstance(error, NotAuthenticated):
-                extra.append((b"www-authenticate", b"Bearer"))
-            if isinstance(error, MethodNotAllowed):
-                extra.append((b"allow", str(error.facts["allowed"]).encode()))
-            await send_answer(send, status_of(error), JSON, body_of(error), extra)
+            await send_whole(send, refusal)
+
+    def answer_now(self, scope: Scope, body: bytes) -> Whole | None:
+        """Answer a request for features whose body is there, if that takes nothing long; ``None`` if it does.
+
+        The same checks, answers and refusals as :meth:`__call__`, for a server that calls no coroutine for it.
+        """
+        headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        request_id, body_read = self._request_id(headers), False
+        try:
+            came_as, wanted_as, granted = self._admitted(scope, headers)
+            self._bodies.check_size(len(body))
+            body_read = True
+            answer = self._features.answer_now(Call(body, came_as, wanted_as, granted))
+        except Exception as problem:  # noqa: BLE001  # as above
+            return _refusal(problem, scope, request_id, body_read=body_read)
+        return None if answer is None else self._whole(wanted_as, answer, request_id)
 
     async def _answer(
-        self, scope: Scope, headers: Mapping[bytes, bytes], exchange: _Exchange, receive: Receive, request_id: str
+        self, scope: Scope, headers: Mapping[bytes, bytes], exchange: _Exchange, receive: Receive, request_id: bytes
     ) -> None:
-        granted = self._door.admit(scope, headers)
         if scope["path"] == FEATURES_GET:
-            if scope["method"] != "POST":
-                raise MethodNotAllowed(method=scope["method"], path=FEATURES_GET, allowed="POST")
-            check_permission("POST", FEATURES_GET, granted.permissions)
-            came_as = media_of_body(headers.get(b"content-type"))
-            wanted_as = media_of_answer(headers.get(b"accept"))
+            came_as, wanted_as, granted = self._admitted(scope, headers)
             body = await self._bodies.read(headers, receive)
             exchange.body_read = True
             answer = await self._features.answer(Call(body, came_as, wanted_as, granted))
             exchange.answer_begun = True
-            extra: Headers = [(b"x-request-id", request_id.encode())]
-            if self.draining:  # whoever holds the connection opens the next one where there is more time
-                extra.append(CLOSE)
-            await send_answer(exchange.send, 200, wanted_as, answer, extra)
+            await send_whole(exchange.send, self._whole(wanted_as, answer, request_id))
         else:
             # the router then raises for what it does not find, instead of answering in its own words
-            scope["app"], scope["granted"] = self, granted
-            await self._router(scope, receive, with_safety_headers(exchange, request_id.encode()))
+            scope["app"], scope["granted"] = self, self._door.admit(scope, headers)
+            await self._router(scope, receive, with_safety_headers(exchange, request_id))
 
-    def _request_id(self, headers: Mapping[bytes, bytes]) -> str:
+    def _admitted(self, scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[Media, Media, Granted]:
+        """Let a request for features in: the form of its body, the form of its answer, what its caller may do."""
+        granted = self._door.admit(scope, headers)
+        if scope["method"] != "POST":
+            raise MethodNotAllowed(method=scope["method"], path=FEATURES_GET, allowed="POST")
+        check_permission("POST", FEATURES_GET, granted.permissions)
+        return media_of_body(headers.get(b"content-type")), media_of_answer(headers.get(b"accept")), granted
+
+    def _whole(self, media: Media, answer: bytes, request_id: bytes) -> Whole:
+        extra: Headers = [(b"x-request-id", request_id)]
+        if self.draining:  # whoever holds the connection opens the next one where there is more time
+            extra.append(CLOSE)
+        return whole(200, media, answer, extra)
+
+    def _request_id(self, headers: Mapping[bytes, bytes]) -> bytes:
         """Return the caller's X-Request-Id if it is harmless, else a new one."""
         given = headers.get(b"x-request-id")
-        if given is not None:
-            text = given.decode("latin-1")
-            if _GIVEN_ID.fullmatch(text):
-                return text
-        return f"{self._run}-{next(self._requests)}"
+        if given is not None and _GIVEN_ID.fullmatch(given):
+            return given
+        return b"%b-%d" % (self._run, next(self._requests))
 
 
 class _Exchange:
@@ -133,6 +148,19 @@ class _Exchange:
     async def __call__(self, message: Message) -> None:
         self.answer_begun = True
         await self.send(message)
+
+
+def _refusal(problem: Exception, scope: Scope, request_id: bytes, *, body_read: bool) -> Whole:
+    """Return the answer to a request that failed."""
+    error = _typed(problem, scope, request_id.decode())
+    extra: Headers = [(b"x-request-id", request_id)]
+    if not body_read:  # else uvicorn goes on reading what no one wants, for as long as it comes
+        extra.append(CLOSE)
+    if isinstance(error, NotAuthenticated):
+        extra.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, MethodNotAllowed):
+        extra.append((b"allow", str(error.facts["allowed"]).encode()))
+    return whole(status_of(error), JSON, body_of(error), extra)
 
 
 def _typed(problem: Exception, scope: Scope, request_id: str) -> TimewellError:

@@ -19,7 +19,7 @@ from timewell.errors import UsageError
 from timewell.serve.response import OnlineFeatures
 from timewell.server.access import Granted
 from timewell.server.answers import AnswerEncoder, JsonEncoder, MessagePackEncoder
-from timewell.server.forms import Asked, RequestDecoder
+from timewell.server.forms import RequestDecoder
 from timewell.server.frames import encode_frame
 from timewell.server.keys import with_dates
 from timewell.server.limits import LIMITS, Limits
@@ -71,42 +71,61 @@ class FeaturesEndpoint:
         self._known: dict[_List, _Known] = {}
         self._first = asyncio.Lock()
 
-    async def answer(self, call: Call) -> bytes:
-        """Return the answer to a request; raises the typed errors of both, and ``GroupNotPermitted``."""
-        asked, wanted_as = self._decoders[call.came_as](call.body), call.wanted_as
-        while True:
-            known, found = await self._find(asked, call.granted)
-            same = found.epoch == known.epoch
-            if not same:  # the next request of each list prepares itself in a thread again
-                self._known = {}
-                if wanted_as == ARROW or call.granted.groups is not None:
-                    continue  # its names may mean other types and groups now
-            if wanted_as == ARROW:
-                return encode_frame(found, known.dtypes)
-            return self._encoders[wanted_as].encode(found, known.floats if same else None)
+    def answer_now(self, call: Call) -> bytes | None:
+        """Return the answer to a request for which nothing takes long, ``None`` for any other.
 
-    async def _find(self, asked: Asked, granted: Granted) -> tuple[_Known, OnlineFeatures]:
+        Raises the typed errors of a request and of a read, and ``GroupNotPermitted``.
+        """
+        asked = self._decoders[call.came_as](call.body)
+        known = self._known.get((asked.features, asked.service))
+        if known is None or not known.inline or len(asked.entities) > INLINE_ENTITIES:
+            return None
+        call.granted.check_groups(known.groups)  # before anything is read
+        entities = with_dates(asked.entities, known.dates)
+        found = self._store.get_online_features(
+            asked.features, entities, service=asked.service, max_staleness=asked.max_staleness
+        )
+        return self._encoded(call, known, found)
+
+    async def answer(self, call: Call) -> bytes:
+        """Return the answer to any request; raises as :meth:`answer_now` does."""
+        while True:
+            answer = self.answer_now(call) or await self._answer_slowly(call)
+            if answer is not None:
+                return answer
+
+    async def _answer_slowly(self, call: Call) -> bytes | None:
+        asked = self._decoders[call.came_as](call.body)
         known = self._known.get((asked.features, asked.service))
         if known is None:
-            known = await self._learn((asked.features, asked.service), granted)
-        granted.check_groups(known.groups)  # before anything is read
+            await self._learn((asked.features, asked.service), call.granted)
+            return None  # most lists can be answered at once then
+        call.granted.check_groups(known.groups)
         entities = with_dates(asked.entities, known.dates)
-        if known.inline and len(asked.entities) <= INLINE_ENTITIES:
-            get = self._store.get_online_features
-            return known, get(asked.features, entities, service=asked.service, max_staleness=asked.max_staleness)
-        aget = self._store.aget_online_features
-        return known, await aget(asked.features, entities, service=asked.service, max_staleness=asked.max_staleness)
+        found = await self._store.aget_online_features(
+            asked.features, entities, service=asked.service, max_staleness=asked.max_staleness
+        )
+        return self._encoded(call, known, found)
 
-    async def _learn(self, asked: _List, granted: Granted) -> _Known:
+    def _encoded(self, call: Call, known: _Known, found: OnlineFeatures) -> bytes | None:
+        """Return the answer as bytes; ``None`` where what is known of its features was known of another epoch."""
+        same = found.epoch == known.epoch
+        if not same:  # the next request of each list prepares itself in a thread again
+            self._known = {}
+            if call.wanted_as == ARROW or call.granted.groups is not None:
+                return None  # its names may mean other types and groups now
+        if call.wanted_as == ARROW:
+            return encode_frame(found, known.dtypes)
+        return self._encoders[call.wanted_as].encode(found, known.floats if same else None)
+
+    async def _learn(self, asked: _List, granted: Granted) -> None:
         """Prepare a list of features that was not asked for at this epoch yet."""
         async with self._first:
-            known = self._known.get(asked)
-            if known is None:
+            if asked not in self._known:
                 known = await asyncio.to_thread(self._prepare, asked, granted)
                 if len(self._known) >= _MOST_KNOWN:  # a caller that permutes its features must not fill the memory
                     self._known = {}
                 self._known[asked] = known
-            return known
 
     def _prepare(self, asked: _List, granted: Granted) -> _Known:
         features, service = asked
@@ -124,7 +143,8 @@ class FeaturesEndpoint:
         return _Known(
             epoch=catalog.epochs.epoch,
             groups=names,
-            inline=not self._store.project.online.capabilities.remote,
+            inline=not self._store.project.online.capabilities.remote
+            and not any(getattr(item.feature, "computed", False) for item in resolved),
             dates=frozenset(
                 name
                 for group in groups

@@ -21,6 +21,7 @@ from timewell.errors import BindRefused, CannotListen
 from timewell.server.application import Application
 from timewell.server.deadlines import Waiting, with_deadlines
 from timewell.server.draining import DrainingServer
+from timewell.server.lane import can_be_shortened, with_lane
 from timewell.server.limits import LIMITS, Limits
 from timewell.server.workers import READY, Workers
 from timewell.store import FeatureStore
@@ -115,9 +116,12 @@ def serve_as_worker(store: FeatureStore, listener: socket.socket, link: socket.s
 def make_server(store: FeatureStore, *, limits: Limits = LIMITS) -> DrainingServer:
     """Return the server, set up and not yet running."""
     application = app(store, limits=limits)
+    protocol = with_deadlines(limits.head_s, Waiting(limits.waiting))
+    if can_be_shortened(protocol):
+        protocol = with_lane(protocol, application.answer_now)
     config = uvicorn.Config(
         application,
-        http=with_deadlines(limits.head_s, Waiting(limits.waiting)),
+        http=protocol,
         ws="none",
         lifespan="off",
         access_log=False,

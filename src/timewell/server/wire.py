@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from timewell.errors import InvalidRequest
 from timewell.server.limits import Limits
@@ -85,8 +85,12 @@ class BodyReader:
     def _check_announced(self, length: bytes) -> None:
         if not length.isdigit():
             raise InvalidRequest(problem="the header Content-Length is not a number.")
-        if int(length[:20]) > self._limits.body_bytes:
-            raise BodyTooLarge(what="body bytes", found=int(length[:20]), limit=self._limits.body_bytes)
+        self.check_size(int(length[:20]))
+
+    def check_size(self, size: int) -> None:
+        """Refuse a body that is larger than its limit."""
+        if size > self._limits.body_bytes:
+            raise BodyTooLarge(what="body bytes", found=size, limit=self._limits.body_bytes)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         """Interrupt the requests whose body is overdue; sleep again while any is waited for."""
@@ -116,13 +120,23 @@ async def _read_parts(receive: Receive, limit: int) -> bytes:
         parts.append(part)
 
 
-async def send_answer(
-    send: Send, status: int, media: str, body: bytes, extra: Iterable[tuple[bytes, bytes]] = ()
-) -> None:
+class Whole(NamedTuple):
+    """An answer that is sent as a whole."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+def whole(status: int, media: str, body: bytes, extra: Iterable[tuple[bytes, bytes]]) -> Whole:
+    """Return an answer with the headers that every answer has."""
+    return Whole(status, [_CONTENT_TYPES[media], (b"content-length", b"%d" % len(body)), *SAFETY, *extra], body)
+
+
+async def send_whole(send: Send, answer: Whole) -> None:
     """Send a whole answer."""
-    headers = [_CONTENT_TYPES[media], (b"content-length", b"%d" % len(body)), *SAFETY, *extra]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": "http.response.body", "body": answer.body})
 
 
 def with_safety_headers(send: Send, request_id: bytes) -> Send:
