@@ -69,7 +69,7 @@ _instant = lru_cache(1_024)(parse_instant)
 # the widest class of each code: a server's own kinds of it have the same meaning
 _KINDS: Final[dict[str, type[TimewellError]]] = {}
 for _kind in (getattr(errors, name) for name in errors.__all__):
-    if isinstance(_kind, type):
+    if isinstance(_kind, type) and issubclass(_kind, TimewellError):
         _held = _KINDS.setdefault(_kind.code, _kind)
         if len(_kind.__mro__) < len(_held.__mro__):
             _KINDS[_kind.code] = _kind

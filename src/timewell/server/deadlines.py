@@ -8,7 +8,7 @@ refused then. An honest request is there as a whole within moments, so it is the
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
@@ -53,59 +53,66 @@ class Waiting:
             del self._since_s[address]
 
 
+class DeadlineProtocol(_Protocol):
+    """Closes connections whose next request's head is not whole in time; made by :func:`with_deadlines`.
+
+    The time runs from the connection, or the first byte after an answer, until a request has begun.
+    """
+
+    head_s: ClassVar[float]
+    waiting: ClassVar[Waiting]
+    cycle: Any  # uvicorn's: the request being answered, or the last one
+    _timer: asyncio.TimerHandle | None = None
+    _awaited = False
+    _peer: asyncio.Transport
+    _address: str
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for the first head."""
+        super().connection_made(transport)
+        self._peer = transport  # type: ignore[assignment]  # a stream's transport is one
+        self._address = str((transport.get_extra_info("peername") or ("",))[0])
+        self._start()
+
+    def data_received(self, data: bytes) -> None:
+        """Read, then look what is still owed."""
+        super().data_received(data)
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            if self._timer is None:
+                self._start()
+            return
+        if self._timer is not None:
+            self._stop()
+        if cycle.more_body is not self._awaited:
+            self._await(owed=cycle.more_body)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._stop()
+        self._await(owed=False)
+        super().connection_lost(exc)
+
+    def _start(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self.head_s, self._peer.close)
+        self._await(owed=True)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _await(self, *, owed: bool) -> None:
+        self._awaited = owed
+        if owed:
+            self.waiting.add(self._address, self._peer, asyncio.get_running_loop().time())
+        else:
+            self.waiting.remove(self._address, self._peer)
+
+
 def with_deadlines(head_s: float, waiting: Waiting) -> type[asyncio.Protocol]:
     """Return uvicorn's protocol, closing connections whose next request's head is not whole after ``head_s``.
 
     The deadline for a body is the application's, which can answer then.
     """
-
-    class DeadlineProtocol(_Protocol):
-        """The time runs from the connection, or the first byte after an answer, until a request has begun."""
-
-        cycle: Any  # uvicorn's: the request being answered, or the last one
-        _timer: asyncio.TimerHandle | None = None
-        _awaited = False
-        _peer: asyncio.Transport
-        _address: str
-
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)
-            self._peer = transport  # type: ignore[assignment]  # a stream's transport is one
-            self._address = str((transport.get_extra_info("peername") or ("",))[0])
-            self._start()
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            cycle = self.cycle
-            if cycle is None or cycle.response_complete:
-                if self._timer is None:
-                    self._start()
-                return
-            if self._timer is not None:
-                self._stop()
-            if cycle.more_body is not self._awaited:
-                self._await(owed=cycle.more_body)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop()
-            self._await(owed=False)
-            super().connection_lost(exc)
-
-        def _start(self) -> None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(head_s, self._peer.close)
-            self._await(owed=True)
-
-        def _stop(self) -> None:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-
-        def _await(self, *, owed: bool) -> None:
-            self._awaited = owed
-            if owed:
-                waiting.add(self._address, self._peer, asyncio.get_running_loop().time())
-            else:
-                waiting.remove(self._address, self._peer)
-
-    return DeadlineProtocol
+    return type("DeadlineProtocol", (DeadlineProtocol,), {"head_s": head_s, "waiting": waiting})

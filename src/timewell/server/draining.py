@@ -32,7 +32,7 @@ class DrainingServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, application: Application, drain_s: float) -> None:
         super().__init__(config)
         self.link: socket.socket | None = None
-        self.on_started: Callable[[], None] | None = None
+        self.on_started: Callable[[], object] | None = None
         self._application = application
         self._drain_s = drain_s
         self._stop_at_s: float | None = None

@@ -17,7 +17,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
-_CONTENT_TYPES: Final = {media: (b"content-type", media.encode()) for media in ANSWERS}
+_CONTENT_TYPES: Final[dict[str, tuple[bytes, bytes]]] = {media: (b"content-type", media.encode()) for media in ANSWERS}
 SAFETY: Final[Headers] = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 CLOSE: Final = (b"connection", b"close")
 
