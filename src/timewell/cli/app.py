@@ -92,12 +92,7 @@ def make_app() -> typer.Typer:
     app.command("get", rich_help_panel=SERVE)(serve.get)
     app.command("serve", rich_help_panel=SERVE)(serve.serve)
     app.command("latency", rich_help_panel=SERVE)(serve.latency)
-    tokens = typer.Typer(help="Make, list and take back the tokens that callers of the server show.")
-    tokens.callback()(_with_options(remember))
-    tokens.command("create")(token.create)
-    tokens.command("list")(token.list_tokens)
-    tokens.command("revoke")(token.revoke)
-    app.add_typer(tokens, name="token", rich_help_panel=SERVE)
+    app.add_typer(_tokens(), name="token", rich_help_panel=SERVE)
     app.command("doctor", rich_help_panel=CARE)(care.doctor)
     app.command("forget", rich_help_panel=CARE)(care.forget)
     app.command("gc", rich_help_panel=CARE)(shadow.gc)
@@ -108,6 +103,15 @@ def make_app() -> typer.Typer:
     app.command("audit-log", rich_help_panel=CARE)(care.audit_log)
     app.command("version", rich_help_panel=CARE)(care.version)
     return app
+
+
+def _tokens() -> typer.Typer:
+    tokens = typer.Typer(help="Make, list and take back the tokens that callers of the server show.")
+    tokens.callback()(_with_options(remember))
+    tokens.command("create")(token.create)
+    tokens.command("list")(token.list_tokens)
+    tokens.command("revoke")(token.revoke)
+    return tokens
 
 
 def make_command() -> TyperGroup:
