@@ -70,7 +70,8 @@ def test_not_ready_while_a_part_cannot_be_reached_though_healthy(shop, ask, monk
 
 def test_an_unreachable_store_is_a_503_with_its_own_code(shop, ask, monkeypatch) -> None:
     assert ask.get(features=["small"], entities=[{"user_id": 1}]).status == 200
-    monkeypatch.setitem(shop.project.__dict__, "online", Broken(StateBusy(what="the online store", waited_s=5)))
+    broken = Broken(StateBusy(what="the online store", waited_s=5))
+    monkeypatch.setattr(shop, "get_online_features", broken.get_online_features)
     told = ask.get(features=["small"], entities=[{"user_id": 1}])
     assert (told.status, told.code) == (503, "state_busy")
 
