@@ -87,9 +87,11 @@ class Cluster:
     def _learned(self, until: float) -> list[Server]:
         """Ask the nodes known so far, one after the other, who has which slots."""
         problem: Exception = StoreUnavailable(problem="no node of it answered", store=self.name)
-        for node in list(self._nodes.values()):
+        nodes = list(self._nodes.values())
+        for place, node in enumerate(nodes):
+            share_s = (until - monotonic()) / (len(nodes) - place)  # one that is silent must leave time for the others
             try:
-                [ranges] = checked(node.run([(b"CLUSTER", b"SLOTS")], until), self.name)
+                [ranges] = checked(node.run([(b"CLUSTER", b"SLOTS")], monotonic() + share_s), self.name)
             except StoreUnavailable as error:
                 problem = error
                 continue
