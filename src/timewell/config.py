@@ -28,6 +28,7 @@ DURATIONS = (
     ("serving", "timeout"),
     ("serving", "cache_age"),
     ("server", "drain"),
+    ("serving", "computed_wait"),
 )
 
 TEMPLATE = """\
@@ -106,6 +107,10 @@ class ServingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         How long samples are kept.
     spans
         Make an OpenTelemetry span of each request.
+    hot_bytes
+        Memory for the rows of groups with ``hot`` features, in each serving process.
+    computed_wait
+        How long a read that computes waits for others to leave the engine.
     """
 
     timeout: str = "50ms"
@@ -118,6 +123,8 @@ class ServingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     sample_by: Literal["entity", "request"] = "entity"
     sample_retention: str = "7d"
     spans: bool = False
+    hot_bytes: str = "256MB"
+    computed_wait: str = "1s"
 
 
 class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -53,6 +53,7 @@ TYPED = {
     "token create": ("token", "create", "--scope", "features.read,catalog.read", "--expires", "90d"),
     "token list": ("token", "list"),
     "token revoke": ("token", "revoke", "TOKEN"),
+    "tiers": ("tiers",),
     "doctor": ("doctor",),
     "forget": ("forget", "user_id", "user_id=7", "--yes"),
     "backup": ("backup", "shop.tar"),

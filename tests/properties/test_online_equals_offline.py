@@ -144,7 +144,7 @@ def same(expected: object, found: object) -> bool:
     return type(expected) is type(found) and (expected == found or repr(expected) == repr(found))
 
 
-def project(world: World, folder: Path) -> tw.FeatureStore:
+def project(world: World, folder: Path, online: object = True) -> tw.FeatureStore:
     """Make a project of a world: every feature online, with its own ttl or a very long one."""
     store = tw.FeatureStore.init(folder, now="2026-01-01T00:00:00Z")
     loaded = Loaded(entities=[("", entity) for entity in world.entities.values()])
@@ -152,7 +152,7 @@ def project(world: World, folder: Path) -> tw.FeatureStore:
         pq.write_table(drawn.table(), folder / f"{name}.parquet")
         loaded.add(drawn.source, "")
     for group in world.groups:
-        fields = {"owner": "tests@company", "online": True, "ttl": group.definition.ttl or LONG_US}
+        fields = {"owner": "tests@company", "online": online, "ttl": group.definition.ttl or LONG_US}
         loaded.add(group.definition.model_copy(update=fields), "")
     register(store.project, loaded)
     return store

@@ -51,23 +51,28 @@ def snapshot(session: EngineSession, request: SnapshotRequest) -> pa.Table:
 def _one_by_one(session: EngineSession, query: GroupQuery, request: SnapshotRequest) -> pa.Table:
     """Ask for each entity at each instant."""
     probes = session.entities(query, request.as_ofs, since_us=request.since_us)
+    table = filled_rows(session, query, probes, keep_expired=request.keep_expired)
+    return table.sort_by([(name, "ascending") for name in (INSTANT, *query.key_names)])
+
+
+def filled_rows(session: EngineSession, query: GroupQuery, probes: pa.Table, *, keep_expired: bool) -> pa.Table:
+    """Return the row of each probe that has a non-empty value, in the probes' order; columns as of :func:`snapshot`."""
     found = session.evaluate(query, probes, state=True)
     ages = {feature.name: _age(found, probes, feature) for feature in query.features if feature.is_latest}
     kept = found[IN_WINDOW]
     for feature in query.features:
         if feature.is_latest:
-            kept = pc.or_(kept, _counts(ages[feature.name], feature, keep_expired=request.keep_expired))
+            kept = pc.or_(kept, _counts(ages[feature.name], feature, keep_expired=keep_expired))
     columns = {INSTANT: probes[INSTANT], **{name: probes[name] for name in query.key_names}}
     for feature in query.features:
         columns[feature.name] = found[feature.name]
-        if feature.is_latest and feature.ttl_us is not None and not request.keep_expired:
+        if feature.is_latest and feature.ttl_us is not None and not keep_expired:
             expired = pc.fill_null(pc.greater_equal(ages[feature.name], feature.ttl_us), False)
             columns[feature.name] = pc.if_else(expired, pa.scalar(None, found[feature.name].type), found[feature.name])
     for feature in query.features:
         if feature.is_latest:
             columns[feature.name + TIME_SUFFIX] = found[feature.name + TIME_SUFFIX]
-    table = pa.table(columns).filter(kept)
-    return table.sort_by([(name, "ascending") for name in (INSTANT, *query.key_names)])
+    return pa.table(columns).filter(kept)
 
 
 def exact_query(group: RegisteredGroup, features: Sequence[CompiledFeature]) -> GroupQuery:

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 
+from timewell import chance
 from timewell.catalog.lookup import RegisteredGroup
 from timewell.define.compiled import CompiledFeature
 from timewell.define.dtypes import decimal_parts, element_of, is_float
@@ -16,6 +17,18 @@ from timewell.stores.bulk import encode_keys, encode_pairs, encode_rows
 from timewell.stores.codec import KeyEncoder, RowCodec, key_encoder
 from timewell.stores.query import TIME_SUFFIX
 from timewell.types import parse_instant, to_datetime
+
+_HOT = "hot-"
+
+
+def new_build_id(group: RegisteredGroup) -> str:
+    """Return an id for a new online build; it tells whether servers are to keep the rows in memory."""
+    return f"{group.compiled.name}/{group.compiled.version}/{_HOT if group.compiled.hot else ''}{chance.new_id()}"
+
+
+def is_hot(build: str) -> bool:
+    """Tell whether a build was made while one of its features was ``hot``: readers go by builds, not by definitions."""
+    return build.rpartition("/")[2].startswith(_HOT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

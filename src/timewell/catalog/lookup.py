@@ -46,6 +46,9 @@ class RegisteredGroup:
         Feature name to the type of its value.
     retired
         Why the version was retired; ``None`` while it may be used.
+    once_computed
+        Features that are, or under an earlier definition of this version were, computed on read: one of them that is to
+        be stored from now on is computed until it is.
     """
 
     compiled: CompiledGroup
@@ -57,6 +60,7 @@ class RegisteredGroup:
     created_us: int
     actor: str
     retired: str | None = None
+    once_computed: frozenset[str] = frozenset()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -289,6 +293,7 @@ def _group(record: DefinitionRecord, sources: Mapping[str, Source]) -> Registere
         created_us=record.created_us,
         actor=record.actor,
         retired=retired,
+        once_computed=frozenset(resolved.get("computed", ())),
     )
 
 

@@ -132,6 +132,7 @@ def prepare_group(
     query = GroupQuery(group=compiled, features=compiled.features, key_types=key_types, dtypes=dtypes)
     read = dict(session.check(query))
     _check_types_kept(compiled, read, catalog)
+    known = catalog.groups.get((compiled.name, compiled.version))
     registered = RegisteredGroup(
         compiled=compiled,
         definition=group,
@@ -141,6 +142,8 @@ def prepare_group(
         semantics=semantics(group, compiled.features, source, entity),
         created_us=0,
         actor="",
+        once_computed=frozenset({one.name for one in compiled.features if one.computed})
+        | (known.once_computed if known else frozenset()),
     )
     return PreparedGroup(registered=registered, record=_record(registered))
 
@@ -159,6 +162,7 @@ def _record(registered: RegisteredGroup) -> DefinitionRecord:
             "key_types": list(registered.key_types),
             "columns": dict(registered.columns),
             "dtypes": dict(registered.dtypes),
+            "computed": sorted(registered.once_computed),
         },
         features=tuple(feature.name for feature in compiled.features),
     )

@@ -11,7 +11,7 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
-from timewell.cli import build, care, define, plan, serve, shadow, token, versions
+from timewell.cli import build, care, define, plan, serve, shadow, tiers, token, versions
 from timewell.cli.verb import fail, options, remember
 from timewell.errors import UsageError
 
@@ -93,6 +93,7 @@ def make_app() -> typer.Typer:
     app.command("serve", rich_help_panel=SERVE)(serve.serve)
     app.command("latency", rich_help_panel=SERVE)(serve.latency)
     app.add_typer(_tokens(), name="token", rich_help_panel=SERVE)
+    app.command("tiers", rich_help_panel=SERVE)(tiers.tiers)
     app.command("doctor", rich_help_panel=CARE)(care.doctor)
     app.command("forget", rich_help_panel=CARE)(care.forget)
     app.command("gc", rich_help_panel=CARE)(shadow.gc)

@@ -125,6 +125,9 @@ def materialize_online(
         ]
         screen.table(("group", "build", "rows", "written", "deleted"), rows)
         for item in reports:
+            if item.action == "computed":
+                screen.line(f"{item.group}@{item.version} stores nothing online: a read computes it")
+                continue
             start = _instant(item.effective_since_us, "the beginning")
             screen.line(f"range [{start}, {format_instant(item.as_of_us)}) read for {item.group}@{item.version}")
 

@@ -9,11 +9,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from timewell.define.aggregation import ZERO_WHEN_EMPTY, AggregationType
 from timewell.define.entity import Entity
-from timewell.define.feature import Accuracy, Feature, FeatureGroup, Tier
+from timewell.define.feature import COMPUTED, Accuracy, Feature, FeatureGroup, Tier
 from timewell.define.source import Source
 from timewell.define.tests import FeatureTest
 from timewell.errors import MissingTtl, TtlTooShort
@@ -27,7 +27,13 @@ SEMANTIC_SOURCE_FIELDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledFeature:
-    """A feature with its group's defaults applied; durations in microseconds."""
+    """A feature with its group's defaults applied; durations in microseconds.
+
+    Attributes
+    ----------
+    online
+        Whether it can be asked for online: true or ``computed`` if so.
+    """
 
     name: str
     type: AggregationType
@@ -37,7 +43,7 @@ class CompiledFeature:
     empty: Any
     ttl_us: int | None
     sla_us: int | None
-    online: bool
+    online: bool | Literal["computed"]
     tier: Tier
     owner: str | None
     description: str
@@ -49,6 +55,16 @@ class CompiledFeature:
     def is_latest(self) -> bool:
         """Whether the value is one row's, with that row's event time as value time."""
         return self.type == "latest"
+
+    @property
+    def stored(self) -> bool:
+        """Whether its values lie in the online store, once it was materialized."""
+        return bool(self.online) and not self.computed
+
+    @property
+    def computed(self) -> bool:
+        """Whether a read computes it from its source: said so by ``online``, or because its tier is ``cold``."""
+        return self.online == COMPUTED or (bool(self.online) and self.tier == "cold")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +103,24 @@ class CompiledGroup:
 
     @property
     def online_features(self) -> tuple[CompiledFeature, ...]:
-        """The features that are materialized online, in declared order."""
-        return tuple(feature for feature in self.features if feature.online)
+        """The features that are materialized online, in declared order; those that a read computes are not."""
+        return tuple(feature for feature in self.features if feature.stored)
+
+    @property
+    def hot(self) -> bool:
+        """Whether servers are to keep the rows of its builds in memory: a feature of them is ``hot``."""
+        return any(feature.tier == "hot" for feature in self.online_features)
 
     @property
     def lookback_us(self) -> int:
         """How far before an instant a row can lie and still be in a window; 0 without windows."""
         return max((feature.window_us or 0 for feature in self.features), default=0)
+
+    def cut_off(self, instant_us: int) -> int:
+        """Return the instant at which rows are looked at for an answer at another: the same one, or the last build's."""
+        if self.accuracy == "exact" or self.every_us is None:
+            return instant_us
+        return (instant_us - self.available_after_us) // self.every_us * self.every_us
 
 
 def compile_group(group: FeatureGroup, *, source: Source, entity: Entity | None = None) -> CompiledGroup:
@@ -126,7 +153,7 @@ def _compile_feature(feature: Feature, group: FeatureGroup) -> CompiledFeature:
         own = getattr(feature, field)
         return own if own is not None and own not in ("", ()) else getattr(group, field)
 
-    ttl_us, online = chosen("ttl"), bool(chosen("online"))
+    ttl_us, online = chosen("ttl"), chosen("online") or False
     if online and ttl_us is None:
         raise MissingTtl(feature=feature.name)
     cadence_us = (group.every or 0) + (group.available_after or 0)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from timewell.define.aggregation import Aggregation
 from timewell.define.base import Definition, DurationUs, Name, SourceName, Version
@@ -14,6 +14,7 @@ from timewell.errors import DefinitionError, DuplicateFeature, MissingField
 
 Accuracy = Literal["exact", "snapshot"]
 Tier = Literal["hot", "warm", "cold"]
+COMPUTED: Literal["computed"] = "computed"
 GROUP_ONLY = (
     "entity",
     "source",
@@ -25,6 +26,21 @@ GROUP_ONLY = (
     "deprecated",
     "validation",
 )
+
+
+def _online(value: object) -> object:
+    """Take what pydantic takes for a bool, or ``computed``; say in one sentence what else there is."""
+    if value == COMPUTED:
+        return value
+    try:
+        return _BOOL.validate_python(value)
+    except ValidationError:
+        problem = f"{value!r} is none of true, false, {COMPUTED}."
+        raise DefinitionError(problem=problem, asked=str(value), known=[COMPUTED]) from None
+
+
+_BOOL = TypeAdapter(bool)
+Online = Annotated[bool | Literal["computed"], BeforeValidator(_online)]
 
 
 class LatencyBudget(Definition):
@@ -43,7 +59,7 @@ class _Defaults(Definition):
     tags: tuple[str, ...] = ()
     ttl: DurationUs | None = None
     freshness_sla: DurationUs | None = None
-    online: bool | None = None
+    online: Online | None = None
     tier: Tier | None = None
     tests: tuple[FeatureTest, ...] | None = None
     latency_budget: LatencyBudget | None = None

@@ -80,7 +80,7 @@ class MissingTtl(DefinitionError):
     """An online feature has no TTL."""
 
     code = "missing_ttl"
-    template = "feature {feature!r} is `online: true` but has no ttl."
+    template = "feature {feature!r} is online but has no ttl."
     fix = "Add `ttl:`, the longest time for which a value may be acted upon (business validity), such as ttl: 48h."
 
 

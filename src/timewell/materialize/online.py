@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from timewell import chance
 from timewell.build.snapshot import SnapshotRequest, snapshot
-from timewell.catalog.layout import RowLayout
+from timewell.catalog.layout import RowLayout, is_hot, new_build_id
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, source_catalog
 from timewell.catalog.prepare import check_schema
 from timewell.clock import SystemClock
@@ -24,7 +23,7 @@ from timewell.stores.registry import Lease, OnlineBuildRecord
 from timewell.types import MINUTE_US, format_instant, parse_duration, parse_instant
 
 Progress = Callable[[str, int, int], None]
-Action = Literal["built", "refreshed", "unchanged"]
+Action = Literal["built", "refreshed", "unchanged", "computed"]
 _LEASE_US = 10 * MINUTE_US
 _LOOKS = 3
 
@@ -36,7 +35,8 @@ class OnlineReport:
     Attributes
     ----------
     action
-        ``built`` a new build, ``refreshed`` the live one, or found it ``unchanged``.
+        ``built`` a new build, ``refreshed`` the live one, or found it ``unchanged``; ``computed``: no feature of the
+        group is stored, a read computes them.
     effective_since_us
         Rows with an earlier event time were not read; ``None`` when all were.
     """
@@ -102,10 +102,10 @@ def _refuse_future(as_of_us: int, now_us: int, since_us: int | None) -> None:
 def _online_groups(catalog: Catalog, feature: str | Iterable[str] | None) -> list[RegisteredGroup]:
     chosen = []
     for group, features in catalog.select(feature):
-        online = group.compiled.online_features
         if feature is not None and not any(item.online for item in features):
             raise NotOnline(feature=features[0].name)
-        if online:
+        # what lies in a build and is computed on read from now on leaves it with the next one
+        if group.compiled.online_features or feature is not None or catalog.epochs.layouts.get(group.key):
             chosen.append(group)
     if not chosen and feature is not None:
         raise UsageError(problem="no feature was named", hint="Name a feature or a group.")
@@ -133,14 +133,6 @@ def kept_fresh(project: Project, catalog: Catalog) -> list[RegisteredGroup]:
     return [group for group in kept if group.retired is None]
 
 
-def grid_as_of(group: RegisteredGroup, as_of_us: int) -> int:
-    """Return the instant a group's online values are of: the last build before ``as_of`` under snapshot accuracy."""
-    compiled = group.compiled
-    if compiled.accuracy == "exact" or compiled.every_us is None:
-        return as_of_us
-    return (as_of_us - compiled.available_after_us) // compiled.every_us * compiled.every_us
-
-
 def effective_since(group: RegisteredGroup, as_of_us: int, since_us: int | None) -> int | None:
     """Return from when on rows must be read, so that every window and every living ``latest`` value is complete.
 
@@ -163,23 +155,20 @@ def effective_since(group: RegisteredGroup, as_of_us: int, since_us: int | None)
 def _materialize_group(
     project: Project, session: EngineSession, group: RegisteredGroup, *, as_of_us: int, since_us: int | None
 ) -> OnlineReport:
+    target_us = group.compiled.cut_off(as_of_us)
+    if not group.compiled.online_features and not project.registry.epoch_map().layouts.get(group.key):
+        return _nothing_stored(group, target_us)
     check_schema(group, session)
-    target_us = grid_as_of(group, as_of_us)
     read_from = effective_since(group, target_us, since_us)
     lease = _lease(project, group)
     try:
-        rows = snapshot(
-            session,
-            SnapshotRequest(
-                group=group,
-                features=group.compiled.online_features,
-                as_ofs=[target_us],
-                since_us=read_from,
-                keep_expired=True,
-            ),
-        )
         layout = RowLayout.of(group)
-        packed = dict(layout.pack(rows))
+        packed: dict[bytes, bytes] = {}
+        if layout.features:
+            request = SnapshotRequest(
+                group=group, features=layout.features, as_ofs=[target_us], since_us=read_from, keep_expired=True
+            )
+            packed = dict(layout.pack(snapshot(session, request)))
         mark = BuildMark(
             as_of_us=target_us,
             lease_epoch=lease.epoch,
@@ -191,6 +180,21 @@ def _materialize_group(
         return _write(project, group, packed, mark, read_from)
     finally:
         project.registry.release_lease(lease)
+
+
+def _nothing_stored(group: RegisteredGroup, as_of_us: int) -> OnlineReport:
+    """Report on a group of whose features none is stored, nor was at its last build."""
+    return OnlineReport(
+        group=group.compiled.name,
+        version=group.compiled.version,
+        action="computed",
+        as_of_us=as_of_us,
+        data_through_us=as_of_us,
+        effective_since_us=None,
+        rows=0,
+        written=0,
+        deleted=0,
+    )
 
 
 def _lease(project: Project, group: RegisteredGroup) -> Lease:
@@ -211,7 +215,7 @@ def group_lease(project: Project, ref: str) -> Lease | None:
 def _write(
     project: Project, group: RegisteredGroup, packed: dict[bytes, bytes], mark: BuildMark, read_from: int | None
 ) -> OnlineReport:
-    """Refresh the live build with what changed, or load a new one where there is none of this layout."""
+    """Refresh the live build with what changed, or load a new one where there is none of this layout and tier."""
     store, key = project.online, group.key
     build = project.registry.epoch_map().builds.get(key)
     held = store.mark(build) if build else None
@@ -221,8 +225,8 @@ def _write(
             held=format_instant(held.as_of_us),
             offered=format_instant(mark.as_of_us),
         )
-    if build is None or held is None or held.schema_hash != mark.schema_hash:
-        build = f"{group.compiled.name}/{group.compiled.version}/{chance.new_id()}"
+    if build is None or held is None or held.schema_hash != mark.schema_hash or is_hot(build) != group.compiled.hot:
+        build = new_build_id(group)
         written = store.load(build, sorted(packed.items()), mark)
         action: Action = "built"
         counts = (written.written, 0)

@@ -202,7 +202,8 @@ def _group_change(item: CheckedGroup, catalog: Catalog, *, bump: bool) -> Change
     fields = () if old is None else tuple(differences(group_facts(old), group_facts(new)))
     features = feature_changes(old, new)
     action, reason = _group_action(item, same, live, bump=bump)
-    if action == "metadata" and any(each.field == "online" for feature in features for each in feature.fields):
+    moved = {"online", "tier"}
+    if action == "metadata" and any(each.field in moved for feature in features for each in feature.fields):
         action, reason = "compatible", "the same values, in other places: what is online changes with the next build"
     return Change(
         kind="group",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog
 from timewell.define.compiled import CompiledFeature
@@ -24,7 +25,7 @@ class FeatureRow:
     owner: str | None
     ttl: str | None
     freshness_sla: str | None
-    online: bool
+    online: bool | Literal["computed"]
     tier: str
     description: str
     tags: tuple[str, ...]
@@ -77,7 +78,7 @@ def _row(group: RegisteredGroup, feature: CompiledFeature, as_of: str | None) ->
         tier=feature.tier,
         description=feature.description,
         tags=feature.tags,
-        online_as_of=as_of if feature.online else None,
+        online_as_of=as_of if feature.stored else None,
         deprecated=group.definition.deprecated,
     )
 

@@ -21,10 +21,13 @@ _REGISTRY = "registry.db"
 def last_update_epoch(project: Project, feature: str) -> int | None:
     """Return until when a feature's data is complete, in whole seconds since 1970 UTC.
 
-    Judged on the online build where the feature is online, else on the offline table; ``None`` if never built.
+    Judged on the online build where the feature is stored online, else on the offline table; ``None`` if never built.
+    A feature that is computed on read is as complete as its source is now.
     """
     found = load_catalog(project).resolve(feature)
-    if found.feature.online:
+    if found.feature.computed:
+        return (project.clock.now_us() - (found.group.compiled.source.delay or 0)) // SECOND_US
+    if found.feature.stored:
         through = [
             build.data_through_us
             for build in project.registry.builds()

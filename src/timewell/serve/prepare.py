@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final, cast
 
-from timewell.catalog.layout import RowLayout
+from timewell.catalog.layout import RowLayout, is_hot
 from timewell.catalog.lookup import Catalog, RegisteredGroup, Resolved
 from timewell.define.compiled import CompiledFeature
 from timewell.errors import MissingKey, NeverMaterialized, NotOnline, UsageError
+from timewell.serve.computed import ComputedGroup
 from timewell.serve.response import Status, Statuses
 from timewell.stores.codec import INT_TAG, SIGN_64, KeyEncoder
 
@@ -23,6 +24,7 @@ Values = Sequence[object]
 
 Keys = Sequence[bytes | None]
 EncodeKeys = Callable[[Entities], Keys]
+Compute = Callable[[RowLayout], ComputedGroup]
 
 _NEVER_US: Final = 1 << 62  # longer than any age
 pack_int = struct.Struct(">BQ").pack
@@ -62,6 +64,10 @@ class PreparedGroup:
         newest source row and equal.
     int_key
         The join key's name, if it is a single whole number.
+    computed
+        Computes the rows on read; ``None`` where they lie in ``build``.
+    hot
+        Whether the rows of ``build`` are to be in memory.
     window_ttl_us, latest_ttl_us
         The shortest ttl of the wanted windows, and of the wanted ``latest`` features: while no age reaches them, no
         feature has to be looked at by itself.
@@ -83,6 +89,8 @@ class PreparedGroup:
     int_key: str | None
     all_present: Statuses
     all_stale: Statuses
+    computed: ComputedGroup | None
+    hot: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +109,8 @@ class Prepared:
         Puts the groups' values, side by side, into the order asked for; ``None`` where they are in it.
     lone
         The group, where there is but one and its key is a whole number: see :mod:`timewell.serve.lone`.
+    stored
+        Whether all groups are read from the online store and nowhere else: see :mod:`timewell.serve.origins`.
     """
 
     epoch: int
@@ -111,42 +121,55 @@ class Prepared:
     encoders: tuple[EncodeKeys, ...]
     reorder: Callable[[Values], list[object]] | None
     lone: PreparedGroup | None
+    stored: bool
 
 
-def prepare(catalog: Catalog, resolved: Sequence[Resolved], service: str | None = None) -> Prepared:
-    """Find out what reading some features takes.
+def prepare(
+    catalog: Catalog, resolved: Sequence[Resolved], service: str | None = None, *, compute: Compute
+) -> Prepared:
+    """Find out what reading some features takes; ``compute`` makes what computes the rows of a layout on read.
 
     Raises
     ------
     NotOnline, NeverMaterialized
         Naming the feature.
     """
-    parts: dict[tuple[str, str], list[tuple[int, Resolved]]] = {}
+    parts: dict[tuple[tuple[str, str], bool], list[tuple[int, Resolved]]] = {}
     for column, item in enumerate(resolved):
         if not item.feature.online:
             raise NotOnline(feature=item.feature.name)
-        parts.setdefault(item.group.key, []).append((column, item))
+        parts.setdefault((item.group.key, _is_computed(catalog, item)), []).append((column, item))
     encoders: dict[tuple[object, ...], tuple[int, EncodeKeys]] = {}
     groups, order = [], []
-    for found in parts.values():
-        groups.append(_prepare_group(catalog, [item for _, item in found], encoders))
+    for (_, computed), found in parts.items():
+        items = [item for _, item in found]
+        groups.append(_prepare_group(catalog, items, encoders, compute if computed else None))
         order += [column for column, _ in found]
     places = [order.index(column) for column in range(len(order))]
+    is_lone = len(groups) == 1 and groups[0].int_key and not groups[0].computed and places == list(range(len(order)))
     return Prepared(
         epoch=catalog.epochs.epoch,
         columns=tuple(item.column for item in resolved),
         service=service,
         groups=tuple(groups),
-        refs=tuple(group.ref for group in groups),
+        refs=tuple(dict.fromkeys(group.ref for group in groups)),
         encoders=tuple(encoder for _, encoder in encoders.values()),
         reorder=None if places == list(range(len(order))) else picker(places),
-        lone=groups[0] if len(groups) == 1 and groups[0].int_key and places == list(range(len(order))) else None,
+        lone=groups[0] if is_lone else None,
+        stored=not any(group.computed or group.hot for group in groups),
     )
 
 
-def _prepare_group(
-    catalog: Catalog, items: Sequence[Resolved], encoders: dict[tuple[object, ...], tuple[int, EncodeKeys]]
-) -> PreparedGroup:
+def _is_computed(catalog: Catalog, item: Resolved) -> bool:
+    """Tell whether a read computes a feature: as it is defined, or until it is stored where it was computed before."""
+    if item.feature.computed:
+        return True
+    held = catalog.epochs.layouts.get(item.group.key, ())
+    return item.feature.name not in held and item.feature.name in item.group.once_computed
+
+
+def _layout_held(catalog: Catalog, items: Sequence[Resolved]) -> tuple[RowLayout, str]:
+    """Return the layout and the id of the build that holds some features of a group."""
     group = items[0].group
     build = catalog.epochs.builds.get(group.key)
     held = catalog.epochs.layouts.get(group.key, ())
@@ -155,7 +178,20 @@ def _prepare_group(
         version = group.compiled.version
         pinned = "" if catalog.epochs.live.get(group.compiled.name) == version else f"@{version}"
         raise NeverMaterialized(feature=absent[0] + pinned)
-    layout = RowLayout.of(group, held)
+    return RowLayout.of(group, held), build
+
+
+def _prepare_group(
+    catalog: Catalog,
+    items: Sequence[Resolved],
+    encoders: dict[tuple[object, ...], tuple[int, EncodeKeys]],
+    compute: Compute | None,
+) -> PreparedGroup:
+    group, build = items[0].group, ""
+    if compute is None:
+        layout, build = _layout_held(catalog, items)
+    else:
+        layout = RowLayout.of(group, list(dict.fromkeys(item.feature.name for item in items)))
     wanted = _wanted(layout, items)
     places = [one.column for one in wanted]
     entity = group.compiled.entity
@@ -178,6 +214,8 @@ def _prepare_group(
         int_key=entity.key_names[0] if tuple(group.key_types) == ("int64",) else None,
         all_present=each("present", wanted),
         all_stale=each("stale", wanted),
+        computed=compute(layout) if compute else None,
+        hot=is_hot(build),
     )
 
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 import msgspec
 
@@ -18,6 +18,7 @@ from timewell.errors import NeverMaterialized, StateBusy, TimewellError
 from timewell.serve.account import Account, Noted
 from timewell.serve.fallback import fallback_vectors
 from timewell.serve.lone import lone_vector
+from timewell.serve.origins import Origins
 from timewell.serve.prepare import Entities, Keys, Prepared, PreparedGroup, prepare
 from timewell.serve.reads import Reads, RemoteSettings, open_reads
 from timewell.serve.response import OnlineFeatures
@@ -27,6 +28,7 @@ from timewell.stores.project import Project
 from timewell.types import parse_duration
 
 log = logging.getLogger("timewell.serve")
+Found = Sequence[BuildRows | None] | None  # per group; None where what it is read from did not answer
 _POLL_S = 0.2
 _MOST_INLINE = 100  # entities: reading more of them holds up an event loop for longer than a hop to a thread
 _MOST_PREPARED = 1024  # a caller that permutes its features must not fill the memory
@@ -84,11 +86,18 @@ class Reader:
     def _account(self) -> Account:
         return Account(self._project)
 
+    @cached_property
+    def _origins(self) -> Origins:
+        """What is read from memory or computed."""
+        return Origins(self._project)
+
     def forget_epoch(self) -> None:
         """Look at the registry again before the next request (this process changed something)."""
         self._polled_s = float("-inf")
         if "_reads" in self.__dict__:
             self._reads.clear()
+        if "_origins" in self.__dict__:
+            self._origins.clear()
 
     def close(self) -> None:
         """Release what reading holds; the reader may be used again."""
@@ -97,6 +106,8 @@ class Reader:
         if (account := self.__dict__.pop("_account", None)) is not None:
             account.close()
         self._noted = {}
+        if (origins := self.__dict__.pop("_origins", None)) is not None:
+            origins.close()
 
     def get(self, ask: Ask) -> OnlineFeatures:
         """Return the vectors of some entities.
@@ -113,10 +124,11 @@ class Reader:
         try:
             answer = None
             if prepared.lone is not None and ask.max_staleness_us is None and _is_one(entities):
-                answer = lone_vector(prepared, prepared.lone, entities, self._reads.read, now_us)
+                read = self._reads.read if prepared.stored else self._origins.read_hot
+                answer = lone_vector(prepared, prepared.lone, entities, read, now_us)
             if answer is None:
                 keys, wanted = _keys(prepared, entities)
-                answer = self._answer(ask, prepared, keys, self._reads.read(wanted), now_us)
+                answer = self._answer(ask, prepared, keys, self._read(prepared, wanted, now_us), now_us)
         except TimewellError as problem:
             self._account.failed(noted, entities, problem, time.perf_counter_ns() - began_ns)
             raise
@@ -131,12 +143,24 @@ class Reader:
         noted = self._prepare(_asked(ask), ask.service)
         try:
             keys, wanted = _keys(noted.prepared, ask.entities)
-            answer = self._answer(ask, noted.prepared, keys, await self._reads.aread(wanted), now_us)
+            found = await self._aread(noted.prepared, wanted, now_us)
+            answer = self._answer(ask, noted.prepared, keys, found, now_us)
         except TimewellError as problem:
             self._account.failed(noted, ask.entities, problem, time.perf_counter_ns() - began_ns)
             raise
         self._note(noted, ask.entities, answer, began_ns, now_us)
         return answer
+
+    def _read(self, prepared: Prepared, wanted: Sequence[ReadKeys], now_us: int) -> Found:
+        if prepared.stored:
+            return self._reads.read(wanted)
+        return self._origins.read(prepared.groups, wanted, now_us, self._reads.read)
+
+    async def _aread(self, prepared: Prepared, wanted: Sequence[ReadKeys], now_us: int) -> Found:
+        if prepared.stored:
+            return await self._reads.aread(wanted)
+        held = self._origins.read_hot(wanted) if all(group.hot for group in prepared.groups) else None
+        return held if held is not None else await asyncio.to_thread(self._read, prepared, wanted, now_us)
 
     def _note(self, noted: Noted, entities: Entities, answer: OnlineFeatures, began_ns: int, now_us: int) -> None:
         took_ns = time.perf_counter_ns() - began_ns
@@ -150,21 +174,20 @@ class Reader:
         noted = self._noted.get((_asked(ask), ask.service))
         return noted is not None and noted.prepared.epoch == self._epoch
 
-    def _answer(
-        self, ask: Ask, prepared: Prepared, keys: list[Keys], found: list[BuildRows] | None, now_us: int
-    ) -> OnlineFeatures:
+    def _answer(self, ask: Ask, prepared: Prepared, keys: list[Keys], found: Found, now_us: int) -> OnlineFeatures:
         moment = Moment(now_us, ask.max_staleness_us)
         parts: list[GroupVectors] = []
         as_of: dict[str, int] = {}
         degraded = False
         for number, group in enumerate(prepared.groups):
             mine = keys[group.entity]
-            mark, rows = found[number] if found is not None else (None, [])
+            one = found[number] if found is not None else None
+            mark, rows = one or (None, [])
             if mark is not None and mark.schema_hash == group.schema_hash:
-                as_of[group.name] = mark.as_of_us
+                as_of[group.name] = min(mark.as_of_us, as_of.get(group.name, mark.as_of_us))
                 parts.append(vectors_of(group, mark, rows if len(rows) == len(mine) else _expanded(mine, rows), moment))
                 continue
-            if found is not None and not self._reads.emptied():
+            if one is not None and not self._reads.emptied():
                 raise _lost(group)
             degraded = True
             remembered = self._reads.remember(group.build, mine)
@@ -192,7 +215,9 @@ class Reader:
         if noted is None or noted.prepared.epoch < self._epoch:
             catalog = load_catalog(self._project)
             resolved = catalog.resolve_all(asked, service=service)
-            noted = self._account.of(prepare(catalog, resolved, service), resolved)
+            self._origins.follow(catalog)
+            compute = partial(self._origins.computed, catalog)
+            noted = self._account.of(prepare(catalog, resolved, service, compute=compute), resolved)
             self._epoch = max(self._epoch, noted.prepared.epoch)
             if len(self._noted) >= _MOST_PREPARED:
                 self._noted = {}
