@@ -122,6 +122,7 @@ class Prepared:
     reorder: Callable[[Values], list[object]] | None
     lone: PreparedGroup | None
     stored: bool
+    all_present: Statuses
 
 
 def prepare(
@@ -157,6 +158,7 @@ def prepare(
         reorder=None if places == list(range(len(order))) else picker(places),
         lone=groups[0] if is_lone else None,
         stored=not any(group.computed or group.hot for group in groups),
+        all_present=("present",) * len(resolved),
     )
 
 

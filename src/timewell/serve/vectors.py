@@ -123,7 +123,7 @@ def side_by_side(prepared: Prepared, parts: Sequence[GroupVectors]) -> tuple[lis
     joined: list[Values] = [
         list(chain.from_iterable(row)) for row in zip(*(part.values for part in parts), strict=True)
     ]
-    usual: Statuses = tuple(status for part in parts for status in part.usual)
+    usual = _usual(prepared, parts)
     shared: dict[Statuses, Statuses] = {}
     unusual: dict[int, Statuses] = {}
     for number in {number for part in parts for number in part.unusual}:
@@ -131,9 +131,17 @@ def side_by_side(prepared: Prepared, parts: Sequence[GroupVectors]) -> tuple[lis
         unusual[number] = shared.setdefault(together, together)
     if reorder is not None:
         joined = [reorder(row) for row in joined]
-        usual = cast("Statuses", tuple(reorder(usual)))
+        usual = usual if usual is prepared.all_present else cast("Statuses", tuple(reorder(usual)))
         unusual = {number: cast("Statuses", tuple(reorder(found))) for number, found in unusual.items()}
     return joined, _statuses(len(joined), usual, unusual)
+
+
+def _usual(prepared: Prepared, parts: Sequence[GroupVectors]) -> Statuses:
+    """Return the statuses of the rows of which no group has anything unusual to say."""
+    for group, part in zip(prepared.groups, parts, strict=True):
+        if part.usual is not group.all_present:
+            return tuple(status for part in parts for status in part.usual)
+    return prepared.all_present
 
 
 def _statuses(rows: int, usual: Statuses, unusual: Mapping[int, Statuses]) -> list[Statuses]:
