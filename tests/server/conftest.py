@@ -110,10 +110,11 @@ def make_shop(path: Any) -> tw.FeatureStore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """An answer: its status, headers and decoded JSON."""
+    """An answer: its status, headers and text, and what that is as JSON."""
 
     status: int
     headers: Mapping[str, str]
+    text: str
     json: Any
 
     @property
@@ -135,8 +136,9 @@ class Asker:
                 return await client.request(method, path, **named)
 
         answer = asyncio.run(ask())
-        text = answer.text
-        return Told(status=answer.status_code, headers=answer.headers, json=json.loads(text) if text else None)
+        text, is_json = answer.text, answer.headers["content-type"] == "application/json"
+        decoded = json.loads(text) if text and is_json else None
+        return Told(status=answer.status_code, headers=answer.headers, text=text, json=decoded)
 
     def get(self, **body: Any) -> Told:
         """Ask for feature vectors."""

@@ -11,7 +11,7 @@ import pytest
 from timewell.errors import BindRefused
 from timewell.run.tokens import SCOPES, TokenOrder, create_token, revoke_token
 from timewell.server import app
-from timewell.server.access import HEALTH, PERMISSIONS
+from timewell.server.access import HEALTH, LOCAL, PERMISSIONS
 from timewell.server.running import listen, serve
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "OPTIONS", "BREW")
@@ -64,7 +64,7 @@ def expected(method: str, path: str, role: str, *, required: bool) -> set[int]:
     if method not in declared:
         return {405} if declared else {404}
     needed = PERMISSIONS[method, path]
-    held = set(SCOPES) if role == "all" else {"features.read", "catalog.read"} if role == "anyone" else {role}
+    held = set(SCOPES) if role == "all" else set(LOCAL) if role == "anyone" else {role}
     return {200} if needed == "open" or needed in held else {403}
 
 
@@ -148,6 +148,9 @@ def test_a_token_for_one_group_reads_that_group_alone(ask, narrow) -> None:
     assert len({told.json["error"]["message"] for told in refused}) == 1  # nor does it tell what there is
     listed = ask("GET", "/v1/features", headers=narrow).json["features"]
     assert {row["group"] for row in listed} == {"windows"}
+    metrics = ask("GET", "/metrics", headers=narrow).text
+    assert 'group="windows"' in metrics
+    assert 'group="values"' not in metrics
 
 
 def test_what_another_caller_may_read_is_not_read_from_what_is_kept_of_its_requests(ask, narrow) -> None:

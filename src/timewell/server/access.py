@@ -22,13 +22,14 @@ PERMISSIONS: Final[Mapping[tuple[str, str], Permission]] = {
     ("GET", "/health"): "open",
     ("GET", "/ready"): "open",
     ("GET", "/openapi.json"): "open",
+    ("GET", "/metrics"): "metrics.read",
 }
 
 # The one path that asks for no token where tokens are required: it tells nothing but that the process answers.
 HEALTH: Final = "/health"
 
 # What a caller without a token may do. Sound only as long as the server listens on this machine's own addresses.
-LOCAL: Final[frozenset[Permission]] = frozenset({"features.read", "catalog.read"})
+LOCAL: Final[frozenset[Permission]] = frozenset({"features.read", "catalog.read", "metrics.read"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from timewell.server.forms import (
     Readiness,
 )
 from timewell.server.media import ANSWERS, ARROW, BODIES, JSON
+from timewell.server.metrics import MEDIA_TYPE as TEXT
 
 _WORDS: Final = {
     400: "The body cannot be read.",
@@ -69,6 +70,12 @@ ROUTES: Final[dict[tuple[str, str], Described]] = {
         summary="The registry and the online store can be reached", answer=Readiness, not_ready=Readiness
     ),
     ("GET", "/openapi.json"): Described(summary="This document", answer=dict),
+    ("GET", "/metrics"): Described(
+        summary="What is measured, as Prometheus text",
+        answer=str,
+        answers=(TEXT,),
+        problems=(401, 403, 405, 421, 500, 503),
+    ),
 }
 
 
@@ -83,7 +90,7 @@ def describe() -> dict[str, Any]:
     types = [FeaturesRequest, FeaturesAnswer, FeatureList, Health, Readiness, ProblemAnswer]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     named: dict[type, Any] = dict(zip(types, schemas, strict=True))
-    named[dict] = {"type": "object"}
+    named[dict], named[str] = {"type": "object"}, {"type": "string"}
     paths: dict[str, dict[str, Any]] = {}
     for (method, path), described in ROUTES.items():
         paths.setdefault(path, {})[method.lower()] = _operation(method, path, described, named)

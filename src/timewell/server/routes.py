@@ -1,4 +1,4 @@
-"""Every route but the hot path: the catalog, health and readiness, and the description of the interface."""
+"""Every route but the hot path: the catalog, health and readiness, metrics, and the description of the interface."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route, Router
 
 from timewell.server.access import Granted, check_permission, permission_of
 from timewell.server.forms import FeatureList, Health, Readiness
+from timewell.server.metrics import MEDIA_TYPE, metrics_text
 from timewell.server.openapi import document
 from timewell.store import FeatureStore
 
@@ -45,11 +46,16 @@ def make_router(store: FeatureStore, *, is_draining: Callable[[], bool] = lambda
     async def openapi(_: Request) -> Response:
         return _json(document())
 
+    async def metrics(request: Request) -> Response:
+        text = await asyncio.to_thread(metrics_text, store, granted_to(request).groups)
+        return Response(text, media_type=MEDIA_TYPE)
+
     routes: list[BaseRoute] = [
         _route("GET", "/v1/features", features),
         _route("GET", "/health", health),
         _route("GET", "/ready", ready),
         _route("GET", "/openapi.json", openapi),
+        _route("GET", "/metrics", metrics),
     ]
     check_routes(routes)
     return Router(routes, redirect_slashes=False)
