@@ -16,6 +16,7 @@ from zlib import crc32
 from timewell.catalog.layout import entity_key_encoder
 from timewell.catalog.lookup import Resolved
 from timewell.serve.background import Background
+from timewell.serve.prepare import Values, picker
 from timewell.serve.response import OnlineFeatures
 from timewell.serve.samplefiles import SampledGroup, SampledRow, SampleFiles, sampled_group
 from timewell.stores.codec import KeyEncoder
@@ -36,13 +37,13 @@ class SampledRequest:
     Attributes
     ----------
     groups
-        Each with the places of its values in the answer.
+        Each with what takes its values, or their statuses, out of the answer's.
     key_names, encode
         The join keys of the first group's entity, by which entities are chosen.
     """
 
     service: str | None
-    groups: tuple[tuple[SampledGroup, tuple[int, ...]], ...]
+    groups: tuple[tuple[SampledGroup, Callable[[Values], Values]], ...]
     key_names: tuple[str, ...]
     encode: KeyEncoder
 
@@ -59,7 +60,10 @@ def sampled_request(resolved: Sequence[Resolved], service: str | None = None) ->
     for place, item in enumerate(resolved):
         parts.setdefault(item.group.key, []).append((place, item))
     groups = tuple(
-        (sampled_group(found[0][1].group, [item.feature.name for _, item in found]), tuple(place for place, _ in found))
+        (
+            sampled_group(found[0][1].group, [item.feature.name for _, item in found]),
+            picker([place for place, _ in found]),
+        )
         for found in parts.values()
     )
     first = resolved[0].group
@@ -74,7 +78,7 @@ class _Served(NamedTuple):
     request: SampledRequest
     entity: Mapping[str, object]
     values: Sequence[object]
-    statuses: Sequence[str]
+    statuses: Sequence[object]
     answer: OnlineFeatures
     now_us: int
 
@@ -178,21 +182,11 @@ def open_sampler(project: Project) -> Sampler | None:
 
 
 def _rows_of(served: _Served) -> list[SampledRow]:
-    answer = served.answer
+    request, entity, values, statuses, answer, now_us = served
     rows = []
-    for group, places in served.request.groups:
-        as_of_us = answer.as_of_us.get(group.name, answer.as_of_us.get(group.ref))
-        rows.append(
-            SampledRow(
-                group=group,
-                now_us=served.now_us,
-                service=served.request.service,
-                epoch=answer.epoch,
-                as_of_us=as_of_us,
-                degraded=answer.degraded,
-                key=tuple(served.entity[name] for name in group.key_names),
-                values=tuple(served.values[place] for place in places),
-                statuses=tuple(served.statuses[place] for place in places),
-            )
-        )
+    for group, pick in request.groups:
+        as_of_us = answer.as_of_us.get(group.name)
+        key = tuple([entity[name] for name in group.key_names])
+        about = (group, now_us, request.service, answer.epoch, as_of_us, answer.degraded)
+        rows.append(SampledRow(*about, key, pick(values), pick(statuses)))
     return rows

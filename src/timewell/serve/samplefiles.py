@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -96,8 +96,7 @@ def sampled_group(group: RegisteredGroup, features: Sequence[str]) -> SampledGro
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampledRow:
+class SampledRow(NamedTuple):
     """What one group answered for one entity."""
 
     group: SampledGroup
@@ -106,9 +105,9 @@ class SampledRow:
     epoch: int
     as_of_us: int | None
     degraded: bool
-    key: tuple[object, ...]
-    values: tuple[object, ...]
-    statuses: tuple[str, ...]
+    key: Sequence[object]
+    values: Sequence[object]
+    statuses: Sequence[object]
 
 
 class SampleFiles:
@@ -268,6 +267,14 @@ def _flat(rows: pa.Table, feature: str) -> pa.Table:
 
 def _table(rows: Sequence[SampledRow]) -> pa.Table:
     """Return rows of one group version; they may be of requests for different features."""
+    parts: dict[int, list[SampledRow]] = {}
+    for row in rows:
+        parts.setdefault(id(row.group), []).append(row)
+    return pa.concat_tables(_table_of_one(found) for found in parts.values())
+
+
+def _table_of_one(rows: Sequence[SampledRow]) -> pa.Table:
+    """Return rows of one kind of request, column by column: row by row took five times as long."""
     group = rows[0].group
     schema = group.schema
     common = {
@@ -278,27 +285,29 @@ def _table(rows: Sequence[SampledRow]) -> pa.Table:
         "degraded": [row.degraded for row in rows],
     }
     columns = [pa.array(common[field.name], field.type) for field in _COMMON]
-    keys = [_typed([row.key[place] for row in rows], dtype) for place, dtype in enumerate(group.key_types)]
-    columns.append(pa.StructArray.from_arrays(keys, fields=list(schema.field("entity").type)))
-    served = [{name: place for place, name in enumerate(row.group.features)} for row in rows]
-    asked = schema.field("features").type
-    features = [_feature_column(rows, [places.get(field.name) for places in served], field) for field in asked]
-    columns.append(pa.StructArray.from_arrays(features, fields=list(asked)))
+    keys = zip(zip(*(row.key for row in rows), strict=True), group.key_types, strict=True)
+    entity = [_typed(values, to_arrow_type(dtype)) for values, dtype in keys]
+    columns.append(pa.StructArray.from_arrays(entity, fields=list(schema.field("entity").type)))
+    values = dict(zip(group.features, zip(*(row.values for row in rows), strict=True), strict=True))
+    statuses = dict(zip(group.features, zip(*(row.statuses for row in rows), strict=True), strict=True))
+    served = schema.field("features").type
+    features = [
+        _feature_column(values[field.name], statuses[field.name], field.type)
+        if field.name in values
+        else pa.nulls(len(rows), field.type)
+        for field in served
+    ]
+    columns.append(pa.StructArray.from_arrays(features, fields=list(served)))
     return pa.table(columns, schema=schema)
 
 
-def _feature_column(rows: Sequence[SampledRow], places: Sequence[int | None], field: pa.Field) -> pa.Array:
-    """Return one feature's values and statuses; null where it was not asked for."""
-    values = [None if place is None else row.values[place] for row, place in zip(rows, places, strict=True)]
-    statuses = [None if place is None else row.statuses[place] for row, place in zip(rows, places, strict=True)]
-    parts = [_typed(values, field.type.field("value").type), pa.array(statuses, pa.string())]
-    absent = pa.array([place is None for place in places])
-    return pa.StructArray.from_arrays(parts, fields=list(field.type), mask=absent)
+def _feature_column(values: Sequence[object], statuses: Sequence[object], kind: pa.StructType) -> pa.Array:
+    parts = [_typed(values, kind.field("value").type), pa.array(statuses, pa.string())]
+    return pa.StructArray.from_arrays(parts, fields=list(kind))
 
 
-def _typed(values: list[Any], dtype: str | pa.DataType) -> pa.Array:
+def _typed(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     """Return values in their column's type; one that does not fit it (a default that somebody set) is null."""
-    kind = to_arrow_type(dtype) if isinstance(dtype, str) else dtype
     try:
         return pa.array(values, kind)
     except (pa.ArrowException, OverflowError, TypeError, ValueError):
