@@ -21,6 +21,7 @@ from timewell.errors import ConfigError
 from timewell.serve import sample
 from timewell.serve.sample import Sampler, open_sampler, sampled_request
 from timewell.serve.samplefiles import erase_samples, read_samples
+from timewell.stores.project import Project
 from timewell.types import DAY_US
 
 if TYPE_CHECKING:
@@ -58,16 +59,20 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def open_shop(made: Path, tmp_path: Path) -> Callable[..., tw.FeatureStore]:
-    """Open a copy of the shop with settings of its own under ``[serving]``."""
+    """Open a copy of the shop, which does not sample by itself; the profile ``sampling`` has these settings."""
 
     def opened(**serving: object) -> tw.FeatureStore:
         shutil.copytree(made, tmp_path / "shop", symlinks=True)
         settings = "".join(f"{name} = {json.dumps(value)}\n" for name, value in serving.items())
         with (tmp_path / "shop" / "timewell.toml").open("a") as file:
-            file.write(f"\n[serving]\n{settings}")
+            file.write(f"\n[profile.sampling.serving]\n{settings}")
         return tw.FeatureStore(tmp_path / "shop", now=NOW)
 
     return opened
+
+
+def sampler_of(store: tw.FeatureStore) -> Sampler:
+    return Sampler(Project(store.project.root, profile="sampling", now=NOW))
 
 
 def serve(
@@ -90,7 +95,7 @@ def shop(open_shop: Callable[..., tw.FeatureStore]) -> tw.FeatureStore:
 
 @pytest.fixture
 def sampler(shop: tw.FeatureStore) -> Sampler:
-    return Sampler(shop.project)
+    return sampler_of(shop)
 
 
 def test_values_come_back_in_their_types_with_status_and_circumstances(shop: tw.FeatureStore, sampler: Sampler) -> None:
@@ -133,7 +138,7 @@ def test_any_program_reads_requests_for_different_features_together(shop: tw.Fea
 
 def test_the_same_entities_are_sampled_by_every_process_and_about_as_many_as_asked(open_shop) -> None:
     store = open_shop(sample_rate=0.1)
-    first, second = Sampler(store.project), Sampler(store.project)
+    first, second = sampler_of(store), sampler_of(store)
     everyone = list(range(USERS))
     serve(store, first, ["paid_7d"], everyone)
     first.flush()
@@ -150,7 +155,7 @@ def test_the_same_entities_are_sampled_by_every_process_and_about_as_many_as_ask
 
 def test_by_request_a_request_is_kept_whole_or_not_at_all(open_shop) -> None:
     store = open_shop(sample_rate=0.1, sample_by="request")
-    sampler = Sampler(store.project)
+    sampler = sampler_of(store)
     draws = iter([0.5, 0.05, 0.1])
     sampler._drawn = lambda: next(draws)
 
@@ -174,7 +179,7 @@ def test_keys_at_hand_choose_as_those_that_are_encoded_again(open_shop) -> None:
     asked = sampled_request(store.catalog().resolve_all(["paid_7d"]))
     counts = []
     for keys in (None, [asked.encode([entity["user_id"]]) for entity in entities]):
-        sampler = Sampler(store.project)
+        sampler = sampler_of(store)
         sampler.offer(asked, entities, answer, 1, keys)
         counts.append([served.entity for served in sampler._waiting])
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from timewell.serve.latency import LatencyBook
+from timewell.serve.latency import LatencyBook, flush_books
 from timewell.server.metrics import metrics_text
 
 if TYPE_CHECKING:
@@ -22,12 +22,15 @@ MS = 1_000_000
 
 
 @pytest.fixture
-def book(shop: tw.FeatureStore, tmp_path_factory) -> Iterator[LatencyBook]:
-    book = LatencyBook(shop.project.state / "metrics")
+def book(shop: tw.FeatureStore) -> Iterator[LatencyBook]:
+    """A book of nothing: what other tests asked the shop for is written and taken away."""
+    folder = shop.project.state / "metrics"
+    flush_books(folder)
+    for path in folder.glob("*.slot"):
+        path.unlink()
+    book = LatencyBook(folder)
     yield book
     book.close()
-    for path in book.folder.glob("*.slot"):
-        path.unlink()
 
 
 def scraped(store: tw.FeatureStore) -> dict[tuple[str, frozenset[str]], float]:
