@@ -60,7 +60,7 @@ def told(fs: tw.FeatureStore, features: list[str], user: object) -> object:
 def test_both_ways_say_the_same(shop: tw.FeatureStore, features: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     clock = shop.project.clock
     assert isinstance(clock, FrozenClock)
-    start_us, short, taken = clock.now_us(), reader.lone_vector, []
+    start_us, short, taken = clock.now_us(), reader.lone_answer, []
 
     def counting(*arguments: Any) -> object:
         found = short(*arguments)
@@ -71,10 +71,12 @@ def test_both_ways_say_the_same(shop: tw.FeatureStore, features: list[str], monk
         clock.set("2026-03-01T00:00:00Z")
         clock.move(hours * 3_600_000_000)
         for user in USERS:
-            monkeypatch.setattr(reader, "lone_vector", counting)
+            monkeypatch.setattr(reader, "lone_answer", counting)
             ours = told(shop, features, user)
-            monkeypatch.setattr(reader, "lone_vector", lambda *_: None)
-            assert ours == told(shop, features, user), (hours, user)
+            with monkeypatch.context() as without:
+                without.setattr(reader, "lone_key", lambda *_: None)
+                general = told(shop, features, user)
+            assert ours == general, (hours, user)
     assert clock.now_us() > start_us
     assert True in taken, "the short way is taken at all"
     assert False in taken, "and left where it must be"

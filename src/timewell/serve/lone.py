@@ -7,31 +7,34 @@ way, :mod:`timewell.serve.vectors`, which says what is right; tests compare the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from timewell.serve.prepare import Entities, Prepared, PreparedGroup, pack_int
 from timewell.serve.response import OnlineFeatures
 from timewell.serve.vectors import NIL
 from timewell.stores.codec import INT_TAG, SIGN_64
-from timewell.stores.online import BuildRows, ReadKeys
-
-Read = Callable[[Sequence[ReadKeys]], list[BuildRows] | None]
+from timewell.stores.online import BuildRows
 
 
-def lone_vector(
-    prepared: Prepared, group: PreparedGroup, entities: Entities, read: Read, now_us: int
-) -> OnlineFeatures | None:
-    """Return the answer, or ``None`` where the general way must be taken."""
+def lone_key(group: PreparedGroup, entities: Entities) -> bytes | None:
+    """Return the one entity's key, or ``None`` where the general way must find words for it."""
     try:
         number = entities[0][group.int_key]  # type: ignore[index]  # a lone group has an int_key
     except (KeyError, TypeError, IndexError):
         return None
     if type(number) is not int or not -SIGN_64 <= number < SIGN_64:
         return None
-    found = read((ReadKeys(group.build, (pack_int(INT_TAG, number + SIGN_64),)),))
-    if found is None:
+    return pack_int(INT_TAG, number + SIGN_64)
+
+
+def lone_answer(
+    prepared: Prepared, group: PreparedGroup, found: Sequence[BuildRows | None] | None, now_us: int
+) -> OnlineFeatures | None:
+    """Return the answer made of what was read, or ``None`` where the general way must make it."""
+    one = found[0] if found is not None else None
+    if one is None:
         return None
-    mark, (packed,) = found[0]
+    mark, (packed,) = one
     if packed is None or mark is None or mark.schema_hash != group.schema_hash:
         return None
     row = group.decode(packed)

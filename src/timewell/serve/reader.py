@@ -17,7 +17,7 @@ from timewell.catalog.lookup import load_catalog
 from timewell.errors import NeverMaterialized, StateBusy, TimewellError
 from timewell.serve.account import Account, Noted
 from timewell.serve.fallback import fallback_vectors
-from timewell.serve.lone import lone_vector
+from timewell.serve.lone import lone_answer, lone_key
 from timewell.serve.origins import Origins
 from timewell.serve.prepare import Entities, Keys, Prepared, PreparedGroup, prepare
 from timewell.serve.reads import Reads, RemoteSettings, open_reads
@@ -122,13 +122,17 @@ class Reader:
         noted = self._prepare(_asked(ask), ask.service)
         prepared, entities = noted.prepared, ask.entities
         try:
-            answer = None
-            if prepared.lone is not None and ask.max_staleness_us is None and _is_one(entities):
-                read = self._reads.read if prepared.stored else self._origins.read_hot
-                answer = lone_vector(prepared, prepared.lone, entities, read, now_us)
-            if answer is None:
+            lone = prepared.lone if ask.max_staleness_us is None and _is_one(entities) else None
+            key = None if lone is None else lone_key(lone, entities)
+            keys: list[Keys]
+            if lone is not None and key is not None:
+                keys, wanted = [[key]], [ReadKeys(lone.build, [key])]
+            else:
                 keys, wanted = _keys(prepared, entities)
-                answer = self._answer(ask, prepared, keys, self._read(prepared, wanted, now_us), now_us)
+            found = self._read(prepared, wanted, now_us)
+            answer = lone_answer(prepared, lone, found, now_us) if lone is not None and key is not None else None
+            if answer is None:
+                answer = self._answer(ask, prepared, keys, found, now_us)
         except TimewellError as problem:
             self._account.failed(noted, entities, problem, time.perf_counter_ns() - began_ns)
             raise
