@@ -158,7 +158,7 @@ def prepare(
         reorder=None if places == list(range(len(order))) else picker(places),
         lone=groups[0] if is_lone else None,
         stored=not any(group.computed or group.hot for group in groups),
-        all_present=("present",) * len(resolved),
+        all_present=tuple(status for group in groups for status in group.all_present),
     )
 
 
