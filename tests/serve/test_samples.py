@@ -172,18 +172,19 @@ def test_nothing_is_sampled_unless_it_is_asked_for(open_shop) -> None:
     assert open_sampler(store.project) is None
 
 
-def test_keys_at_hand_choose_as_those_that_are_encoded_again(open_shop) -> None:
+def test_one_entity_is_chosen_by_the_short_way_as_by_the_general_one(open_shop) -> None:
     store = open_shop(sample_rate=0.1)
+    sampler = sampler_of(store)
     entities = [{"user_id": user} for user in (*range(USERS), None)]
     answer = store.get_online_features(["paid_7d"], entities)
     asked = sampled_request(store.catalog().resolve_all(["paid_7d"]))
-    counts = []
-    for keys in (None, [asked.encode([entity["user_id"]]) for entity in entities]):
-        sampler = sampler_of(store)
-        sampler.offer(asked, entities, answer, 1, keys)
-        counts.append([served.entity for served in sampler._waiting])
+    sampler.offer(asked, entities, answer, 1)
+    together = [served.entity for served in sampler._waiting]
+    sampler._waiting.clear()
+    for entity in entities:
+        sampler.offer(asked, [entity], answer, 1)
 
-    assert counts[0] == counts[1] != []
+    assert [served.entity for served in sampler._waiting] == together != []
 
 
 def test_a_full_queue_drops_and_counts_and_keeps_what_it_has(

@@ -64,7 +64,10 @@ class Account:
     def answered(self, noted: Noted, entities: Entities, answer: OnlineFeatures, took_ns: int, now_us: int) -> None:
         """Note an answer that was degraded, or may be sampled or traced."""
         prepared = noted.prepared
-        self.book.add(prepared.refs, prepared.service, took_ns, degraded=answer.degraded)
+        if answer.degraded:
+            self.book.add(prepared.refs, prepared.service, took_ns, degraded=True)
+        else:
+            noted.good(took_ns)
         if self._sampler is not None and noted.sampled is not None:
             self._sampler.offer(noted.sampled, entities, answer, now_us)
         if self._spans is not None:

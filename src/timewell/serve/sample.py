@@ -16,10 +16,10 @@ from zlib import crc32
 from timewell.catalog.layout import entity_key_encoder
 from timewell.catalog.lookup import Resolved
 from timewell.serve.background import Background
-from timewell.serve.prepare import Values, picker
+from timewell.serve.prepare import Values, pack_int, picker
 from timewell.serve.response import OnlineFeatures
 from timewell.serve.samplefiles import SampledGroup, SampledRow, SampleFiles, sampled_group
-from timewell.stores.codec import KeyEncoder
+from timewell.stores.codec import INT_TAG, SIGN_64, KeyEncoder
 from timewell.stores.project import Project
 from timewell.types import parse_duration
 
@@ -40,12 +40,15 @@ class SampledRequest:
         Each with what takes its values, or their statuses, out of the answer's.
     key_names, encode
         The join keys of the first group's entity, by which entities are chosen.
+    int_key
+        The only join key, where it is a whole number.
     """
 
     service: str | None
     groups: tuple[tuple[SampledGroup, Callable[[Values], Values]], ...]
     key_names: tuple[str, ...]
     encode: KeyEncoder
+    int_key: str | None
 
 
 def sampled_request(resolved: Sequence[Resolved], service: str | None = None) -> SampledRequest:
@@ -67,8 +70,13 @@ def sampled_request(resolved: Sequence[Resolved], service: str | None = None) ->
         for found in parts.values()
     )
     first = resolved[0].group
+    names = first.compiled.entity.key_names
     return SampledRequest(
-        service=service, groups=groups, key_names=first.compiled.entity.key_names, encode=entity_key_encoder(first)
+        service=service,
+        groups=groups,
+        key_names=names,
+        encode=entity_key_encoder(first),
+        int_key=names[0] if tuple(first.key_types) == ("int64",) else None,
     )
 
 
@@ -95,8 +103,6 @@ class Sampler:
     ----------
     dropped
         Vectors that were chosen and did not fit into the queue.
-    limit
-        A key whose CRC-32 is not below it is never chosen: who has a key at hand may look before it calls ``offer``.
     """
 
     def __init__(self, project: Project) -> None:
@@ -105,43 +111,36 @@ class Sampler:
         self._files = SampleFiles(project, parse_duration(serving.sample_retention))
         self._by_request = serving.sample_by == "request"
         self._rate = serving.sample_rate
-        self.limit = _ALL if self._by_request else round(serving.sample_rate * _ALL)
+        self._limit = _ALL if self._by_request else round(serving.sample_rate * _ALL)
         self._drawn: Callable[[], float] = random.random  # no secret
         self._waiting: deque[_Served] = deque()
         self._background = Background(self.flush, every_s=EVERY_S, forked=self._forked)
 
-    def offer(
-        self,
-        request: SampledRequest,
-        entities: Entities,
-        answer: OnlineFeatures,
-        now_us: int,
-        keys: Sequence[bytes | None] | None = None,
-    ) -> None:
+    def offer(self, request: SampledRequest, entities: Entities, answer: OnlineFeatures, now_us: int) -> None:
         """Keep what was answered to the entities that are sampled, if any is.
 
         Parameters
         ----------
         now_us
             The instant for which the request was answered.
-        keys
-            The entities' encoded keys in the first group, where they are at hand; else they are encoded again.
         """
-        # the most frequent request, in one condition: a tenth of a microsecond less than below
-        if keys is not None and len(keys) == 1 and (key := keys[0]) is not None and crc32(key) >= self.limit:
-            return
-        if chosen := self._chosen(request, entities, keys):
+        # the commonest request, chosen without a call of ours: 0.1 us instead of 0.5
+        if len(entities) == 1 and request.int_key is not None:
+            number = entities[0].get(request.int_key)
+            if (
+                type(number) is int
+                and -SIGN_64 <= number < SIGN_64
+                and crc32(pack_int(INT_TAG, number + SIGN_64)) >= self._limit
+            ):
+                return
+        if chosen := self._chosen(request, entities):
             self._keep(request, entities, answer, now_us, chosen)
 
-    def _chosen(
-        self, request: SampledRequest, entities: Entities, keys: Sequence[bytes | None] | None
-    ) -> Sequence[int]:
+    def _chosen(self, request: SampledRequest, entities: Entities) -> Sequence[int]:
         if self._by_request:
             return range(len(entities)) if self._drawn() < self._rate else ()
-        if keys is None:
-            names, encode = request.key_names, request.encode
-            keys = [encode([entity[name] for name in names]) for entity in entities]
-        limit = self.limit
+        names, encode, limit = request.key_names, request.encode, self._limit
+        keys = [encode([entity[name] for name in names]) for entity in entities]
         return [place for place, key in enumerate(keys) if key is not None and crc32(key) < limit]
 
     def flush(self) -> None:
