@@ -214,11 +214,11 @@ def lease(path: Path, count: int) -> object:
         epochs = []
         for step in range(count):
             now_us = time.monotonic_ns() // 1_000
-            held = registry.acquire_lease("refresh", f"{number}", now_us=now_us, ttl_us=2_000)
+            held = registry.leases.acquire("refresh", f"{number}", now_us=now_us, ttl_us=2_000)
             if held is not None:
                 epochs.append(held.epoch)
                 if step % 2:
-                    registry.release_lease(held)
+                    registry.leases.release(held)
         registry.close()
         return epochs
 

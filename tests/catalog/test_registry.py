@@ -160,7 +160,7 @@ def test_a_registry_of_the_first_format_is_upgraded_with_all_it_holds(
     assert pinned.snapshots == {SPEND: 2, ("spend", "v2"): 3, ("visits", "v1"): 4}
     assert [line.action for line in opened.audit()][:2] == ["erase", "publish_build"]
     assert [one.id for one in opened.manifests()] == ["set"]
-    assert opened.acquire_lease("refresh", "host:2", now_us=5, ttl_us=10) is None
+    assert opened.leases.acquire("refresh", "host:2", now_us=5, ttl_us=10) is None
     statuses = [line.status for line in opened.intervals(*SPEND, "offline")]
     assert (statuses, len(opened.audit())) == (["done"] * 4 + ["pending"], 12)
     assert (opened.shadows.find(), opened.shadows.promotions(), opened.garbage.pins()) == ([], [], [])

@@ -46,6 +46,7 @@ TYPED = {
     "abandon": ("abandon", "order_amount_7d", "--yes"),
     "export": ("export", "parquet", "order_amount_7d", "--to", "exported"),
     "gc": ("gc", "--wait", "1m"),
+    "sweep": ("sweep", "--dry-run"),
     "train": ("train", "spine.parquet", "--features", "order_amount_7d", "--out", "train.parquet", "--manifest"),
     "get": ("get", "order_amount_7d", "--entity", "user_id=7"),
     "serve": ("serve",),

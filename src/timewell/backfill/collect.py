@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from timewell.clock import SystemClock
-from timewell.materialize.online import group_lease
+from timewell.materialize.claim import group_lease
 from timewell.stores.project import Project
 from timewell.types import MINUTE_US, parse_duration
 
@@ -104,4 +104,4 @@ def _drop(project: Project, build: str) -> bool:
         project.online.drop(build)
         return True
     finally:
-        project.registry.release_lease(lease)
+        project.registry.leases.release(lease)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from itertools import chain
 
 import pyarrow as pa
 
@@ -13,8 +14,9 @@ from timewell import chance
 from timewell.catalog.lookup import RegisteredGroup
 from timewell.define.compiled import CompiledFeature
 from timewell.define.dtypes import decimal_parts, element_of, is_float
-from timewell.stores.bulk import encode_keys, encode_pairs, encode_rows
+from timewell.stores.bulk import encode_pairs, keys_of, rows_of, uncollected
 from timewell.stores.codec import KeyEncoder, RowCodec, key_encoder
+from timewell.stores.order import in_key_order
 from timewell.stores.query import TIME_SUFFIX
 from timewell.types import parse_instant, to_datetime
 
@@ -56,11 +58,22 @@ class RowLayout:
         return cls(group=group, features=features, codec=codec, encode_key=entity_key_encoder(group), empties=empties)
 
     def pack(self, rows: pa.Table) -> Iterator[tuple[bytes, bytes]]:
-        """Return (key, packed row) of a snapshot's rows, in their order."""
-        keys = encode_keys(rows, self.group.key_types, self.group.compiled.entity.key_names)
+        """Yield the (key, packed row) pairs of a snapshot in ascending order of keys; see :meth:`pack_in_parts`."""
+        return chain.from_iterable(self.pack_in_parts(rows))
+
+    def pack_in_parts(self, rows: pa.Table) -> Iterator[list[tuple[bytes, bytes]]]:
+        """Yield the (key, packed row) pairs of a snapshot in ascending order of keys, some thousands at a time.
+
+        Rows whose key has a null part are left out.
+        """
+        types, names = self.group.key_types, self.group.compiled.entity.key_names
         times = [feature.name + TIME_SUFFIX for feature in self.features if feature.is_latest]
-        columns = rows.select([*(feature.name for feature in self.features), *times])
-        return encode_pairs(keys, encode_rows(columns, self.codec))
+        columns = [*(feature.name for feature in self.features), *times]
+        for part in in_key_order(rows, types, names):
+            with uncollected():
+                pairs = list(encode_pairs(keys_of(part, types, names), rows_of(part.select(columns), self.codec)))
+            if pairs:
+                yield pairs
 
 
 def entity_key_encoder(group: RegisteredGroup) -> KeyEncoder:

@@ -96,6 +96,7 @@ def make_app() -> typer.Typer:
     app.command("tiers", rich_help_panel=SERVE)(tiers.tiers)
     app.command("doctor", rich_help_panel=CARE)(care.doctor)
     app.command("forget", rich_help_panel=CARE)(care.forget)
+    app.command("sweep", rich_help_panel=CARE)(care.sweep)
     app.command("gc", rich_help_panel=CARE)(shadow.gc)
     app.command("backup", rich_help_panel=CARE)(care.backup)
     app.command("restore", rich_help_panel=CARE)(care.restore)

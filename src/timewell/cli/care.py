@@ -1,4 +1,4 @@
-"""Verbs that care for a project: check it, erase a key, copy it, put it back, bring it to a new format."""
+"""Verbs that care for a project: check it, erase a key, sweep, copy it, put it back, bring it to a new format."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,12 +7,13 @@ import typer
 
 from timewell.cli.keys import parse_key
 from timewell.cli.screen import Screen
-from timewell.cli.verb import Answer, Session, verb
+from timewell.cli.verb import Answer, Session, names_in, verb
 from timewell.errors import ConfirmationNeeded, UnknownEntity
 from timewell.types import format_instant
 
 if TYPE_CHECKING:
     from timewell.catalog.lookup import RegisteredGroup
+    from timewell.materialize.sweep import SweepReport
     from timewell.run.forget import ForgetReport
     from timewell.store import FeatureStore
 
@@ -122,6 +123,39 @@ def _left_to_do(reports: "list[ForgetReport]") -> list[str]:
         names = ", ".join(manifests)
         lines.append(f"left to do: these training sets held the key; their files lie outside Timewell: {names}")
     return lines
+
+
+@verb
+def sweep(
+    session: Session,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAMES]...", help="Features or groups; all when none is named.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would go; change nothing.")] = False,
+) -> Answer:
+    """Remove rows of online builds that no request can tell from rows that are not there.
+
+    Example: timewell sweep --dry-run
+    """
+    from timewell.materialize.sweep import sweep as sweep_online
+
+    reports = sweep_online(session.store.project, names_in(names) or None, dry_run=dry_run)
+
+    def show(screen: Screen) -> None:
+        if not reports:
+            screen.line("there are no online builds")
+            return
+        columns = ("group", "rows", "looked at", "would go" if dry_run else "removed", "bytes")
+        screen.table(columns, [_swept(item) for item in reports])
+        for item in reports:
+            if item.busy:
+                screen.line(f"{item.group}@{item.version} is being written by another process: sweep it again later")
+
+    return Answer(document={"groups": reports, "dry_run": dry_run}, show=show)
+
+
+def _swept(report: "SweepReport") -> tuple[object, ...]:
+    return f"{report.group}@{report.version}", report.rows, report.looked_at, report.removed, report.bytes
 
 
 @verb

@@ -1,7 +1,7 @@
 """Write the present of online features to the online store: a new build, or a refresh of the live one.
 
-Rule: rows first, the mark (``as_of``) last, in the store's own atomic write; a write is ordered by
-``(as_of, lease epoch)`` and the store rejects an older one.
+Rule: the registry points at a build only once the store holds it whole; what is written, and in which order, is the
+business of :mod:`timewell.materialize.write`.
 """
 
 from __future__ import annotations
@@ -10,22 +10,23 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+import pyarrow as pa
+
 from timewell.build.snapshot import SnapshotRequest, snapshot
 from timewell.catalog.layout import RowLayout, is_hot, new_build_id
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, source_catalog
 from timewell.catalog.prepare import check_schema
-from timewell.clock import SystemClock
-from timewell.errors import InvalidRange, NotOnline, StateBusy, Superseded, UsageError
+from timewell.errors import InvalidRange, NotOnline, Superseded, UsageError
+from timewell.materialize.claim import claimed
+from timewell.materialize.difference import Rows
+from timewell.materialize.write import Action, Written, load_rows, refresh_rows
 from timewell.stores.offline import EngineSession
-from timewell.stores.online import BuildMark, OnlineStore
+from timewell.stores.online import BuildMark
 from timewell.stores.project import Project
-from timewell.stores.registry import Lease, OnlineBuildRecord
-from timewell.types import MINUTE_US, format_instant, parse_duration, parse_instant
+from timewell.stores.registry import OnlineBuildRecord
+from timewell.types import format_instant, parse_duration, parse_instant
 
 Progress = Callable[[str, int, int], None]
-Action = Literal["built", "refreshed", "unchanged", "computed"]
-_LEASE_US = 10 * MINUTE_US
-_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,15 +36,15 @@ class OnlineReport:
     Attributes
     ----------
     action
-        ``built`` a new build, ``refreshed`` the live one, or found it ``unchanged``; ``computed``: no feature of the
-        group is stored, a read computes them.
+        ``built`` a new build, ``refreshed`` the live one, ``rewritten`` it since most had changed, or found it
+        ``unchanged``; ``computed``: no feature of the group is stored, a read computes them.
     effective_since_us
         Rows with an earlier event time were not read; ``None`` when all were.
     """
 
     group: str
     version: str
-    action: Action
+    action: Action | Literal["computed"]
     as_of_us: int
     data_through_us: int
     effective_since_us: int | None
@@ -160,26 +161,37 @@ def _materialize_group(
         return _nothing_stored(group, target_us)
     check_schema(group, session)
     read_from = effective_since(group, target_us, since_us)
-    lease = _lease(project, group)
-    try:
-        layout = RowLayout.of(group)
-        packed: dict[bytes, bytes] = {}
+    layout = RowLayout.of(group)
+    with claimed(project, group.compiled.ref) as claim:
+        table: pa.Table | None = None
         if layout.features:
             request = SnapshotRequest(
                 group=group, features=layout.features, as_ofs=[target_us], since_us=read_from, keep_expired=True
             )
-            packed = dict(layout.pack(snapshot(session, request)))
+            table = snapshot(session, request)
         mark = BuildMark(
             as_of_us=target_us,
-            lease_epoch=lease.epoch,
+            lease_epoch=claim.lease.epoch,
             refresh_seq=0,
-            rows=len(packed),
+            rows=0,  # counted by the store
             data_through_us=min(target_us, project.clock.now_us() - (group.compiled.source.delay or 0)),
             schema_hash=layout.codec.schema_hash,
         )
-        return _write(project, group, packed, mark, read_from)
-    finally:
-        project.registry.release_lease(lease)
+        claim.check()
+        build, written = _write(project, group, lambda: () if table is None else layout.pack_in_parts(table), mark)
+        claim.check()
+        _publish(project, group, build)
+    return OnlineReport(
+        group=group.compiled.name,
+        version=group.compiled.version,
+        action=written.action,
+        as_of_us=mark.as_of_us,
+        data_through_us=mark.data_through_us,
+        effective_since_us=read_from,
+        rows=written.rows,
+        written=written.written,
+        deleted=written.deleted,
+    )
 
 
 def _nothing_stored(group: RegisteredGroup, as_of_us: int) -> OnlineReport:
@@ -197,27 +209,10 @@ def _nothing_stored(group: RegisteredGroup, as_of_us: int) -> OnlineReport:
     )
 
 
-def _lease(project: Project, group: RegisteredGroup) -> Lease:
-    lease = group_lease(project, group.compiled.ref)
-    if lease is None:
-        raise StateBusy(what=f"the online build of {group.compiled.ref}", waited_s=0)
-    return lease
-
-
-def group_lease(project: Project, ref: str) -> Lease | None:
-    """Claim the online build of ``group@version``; ``None`` while another holds it."""
-    now_us = SystemClock().now_us()  # about processes, not about data: a frozen clock must not hold a claim forever
-    return project.registry.acquire_lease(
-        f"online:{ref}", project.new_holder(), now_us=now_us, ttl_us=_LEASE_US, is_gone=project.is_gone
-    )
-
-
-def _write(
-    project: Project, group: RegisteredGroup, packed: dict[bytes, bytes], mark: BuildMark, read_from: int | None
-) -> OnlineReport:
+def _write(project: Project, group: RegisteredGroup, rows: Rows, mark: BuildMark) -> tuple[str, Written]:
     """Refresh the live build with what changed, or load a new one where there is none of this layout and tier."""
-    store, key = project.online, group.key
-    build = project.registry.epoch_map().builds.get(key)
+    store = project.online
+    build = project.registry.epoch_map().builds.get(group.key)
     held = store.mark(build) if build else None
     if held is not None and held.as_of_us > mark.as_of_us:  # also when the layout changed: serving never goes back
         raise Superseded(
@@ -227,44 +222,8 @@ def _write(
         )
     if build is None or held is None or held.schema_hash != mark.schema_hash or is_hot(build) != group.compiled.hot:
         build = new_build_id(group)
-        written = store.load(build, sorted(packed.items()), mark)
-        action: Action = "built"
-        counts = (written.written, 0)
-    else:
-        action, counts = _refresh(store, build, packed, mark)
-    _publish(project, group, build)
-    return OnlineReport(
-        group=group.compiled.name,
-        version=group.compiled.version,
-        action=action,
-        as_of_us=mark.as_of_us,
-        data_through_us=mark.data_through_us,
-        effective_since_us=read_from,
-        rows=len(packed),
-        written=counts[0],
-        deleted=counts[1],
-    )
-
-
-def _refresh(
-    store: OnlineStore, build: str, packed: dict[bytes, bytes], mark: BuildMark
-) -> tuple[Action, tuple[int, int]]:
-    """Write what differs from the rows that are there; looked at again where another write came between."""
-    for attempt in range(_LOOKS):
-        held = store.mark(build)
-        present = dict(store.scan(build))
-        upserts = [(row_key, row) for row_key, row in sorted(packed.items()) if present.get(row_key) != row]
-        leavers = sorted(present.keys() - packed.keys())
-        if held is not None and held.as_of_us == mark.as_of_us and not upserts and not leavers:
-            break
-        try:
-            store.refresh(build, upserts, leavers, mark, base_seq=held.refresh_seq if held else None)
-        except Superseded:
-            if attempt + 1 == _LOOKS:
-                raise
-            continue
-        return "refreshed", (len(upserts), len(leavers))
-    return "unchanged", (0, 0)
+        return build, load_rows(store, build, rows, mark)
+    return build, refresh_rows(store, build, rows, mark)
 
 
 def _publish(project: Project, group: RegisteredGroup, build: str) -> None:

@@ -90,13 +90,13 @@ def forget(project: Project, entity: str, key: Mapping[str, object]) -> ForgetRe
     try:
         return _forget(project, entity, key)
     finally:
-        project.registry.release_lease(lease)
+        project.registry.leases.release(lease)
 
 
 def _lease(project: Project) -> Lease:
     """Claim forgetting: two at once would each write a kept frame again with the key that the other one took out."""
     now_us = SystemClock().now_us()  # about processes, not about data
-    lease = project.registry.acquire_lease(
+    lease = project.registry.leases.acquire(
         "forget", project.new_holder(), now_us=now_us, ttl_us=_LEASE_US, is_gone=project.is_gone
     )
     if lease is None:

@@ -325,9 +325,10 @@ class RowCodec:
                 row[place] = convert(row[place])
         return self._pack(row)
 
-    def encode_wire(self, row: Sequence[object]) -> bytes:
-        """Pack one row whose dates, timestamps and decimals are in wire form already; for bulk writers."""
-        return self._pack(row)
+    @property
+    def encode_wire(self) -> Callable[[Sequence[object]], bytes]:
+        """Packs one row whose dates, timestamps and decimals are in wire form already; msgspec's own, for bulk writers."""
+        return self._pack
 
     def decode(self, packed: bytes) -> list[object]:
         """Unpack one row: ``len(types)`` values, then one event time per ``latest`` position.

@@ -82,12 +82,16 @@ class OnlineCapabilities:
     whole_refreshes
         A refresh is seen whole or not at all. Where not, a reader may meet rows of a refresh whose mark is not
         published yet; each row is still one whole state of its entity.
+    ordered_key_bytes
+        :meth:`OnlineStore.scan` yields keys of 1 to so many bytes in ascending order, and others anywhere in between;
+        0 where it promises no order at all.
     """
 
     shared_between_hosts: bool
     scans: bool
     remote: bool = False
     whole_refreshes: bool = True
+    ordered_key_bytes: int = 0
 
 
 class OnlineStore(Protocol):
@@ -153,7 +157,7 @@ class OnlineStore(Protocol):
         ...
 
     def scan(self, build: str) -> Iterator[tuple[bytes, bytes]]:
-        """Yield every (key, row) of one consistent look at a build."""
+        """Yield every (key, row) of one consistent look at a build, ordered as ``ordered_key_bytes`` says."""
         ...
 
     def builds(self) -> list[str]:

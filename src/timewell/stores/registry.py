@@ -5,12 +5,13 @@ Rule: every method is one transaction. Readers pin one :class:`EpochMap` and see
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from timewell.stores.erasure import Erasure
 from timewell.stores.garbage import Garbage
+from timewell.stores.leases import Leases
 from timewell.stores.records import (
     AuditRow,
     DefinitionKind,
@@ -62,6 +63,11 @@ class Registry(Protocol):
     @property
     def erasure(self) -> Erasure:
         """Every trace of a table's files, for who has to erase something from all of them."""
+        ...
+
+    @property
+    def leases(self) -> Leases:
+        """Who may do what only one process may do at a time."""
         ...
 
     def put(self, records: Sequence[DefinitionRecord], *, actor: str, at_us: int) -> list[PutOutcome]:
@@ -144,19 +150,6 @@ class Registry(Protocol):
 
     def manifests(self) -> list[ManifestRecord]:
         """Return every manifest, oldest first."""
-        ...
-
-    def acquire_lease(
-        self, name: str, holder: str, *, now_us: int, ttl_us: int, is_gone: Callable[[str], bool] | None = None
-    ) -> Lease | None:
-        """Claim a name: a new epoch if it is free, expired or the holder's own; ``None`` while another holds it.
-
-        ``is_gone`` tells of a holder that its process is known to have died: its claim then counts as expired.
-        """
-        ...
-
-    def release_lease(self, lease: Lease) -> None:
-        """Give a claim back; nothing happens if it was taken over meanwhile."""
         ...
 
     def note(self, action: str, subject: str, detail: Mapping[str, Any], *, actor: str, at_us: int) -> None:

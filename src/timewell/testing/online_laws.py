@@ -145,6 +145,17 @@ class OnlineRowLaws(_Opening):
             wanted[place] = None
         assert store.read([ReadKeys(GROUP, keys)])[0].rows == wanted
 
+    def test_a_scan_comes_in_the_order_that_the_store_promises(self, store: OnlineStore) -> None:
+        """A refresh reads a build beside the new rows; out of order it would delete what it should keep."""
+        limit = store.capabilities.ordered_key_bytes
+        keys = [*edge_keys(), *KEYS, *(text_key(f"{number}") for number in range(500))]
+        store.load(GROUP, [(key, b"row") for key in reversed(keys[:-100])], mark_of(1))
+        store.refresh(GROUP, [(key, b"row") for key in reversed(keys[-100:])], [], mark_of(2))
+        found = [key for key, _ in store.scan(GROUP)]
+        assert sorted(found) == sorted(set(keys))
+        in_order = [key for key in found if 0 < len(key) <= limit]
+        assert in_order == sorted(in_order)
+
     def test_rows_may_be_empty_large_or_any_bytes(self, store: OnlineStore) -> None:
         """The store does not look into a row."""
         rows = [b"", b"\0", bytes(range(256)) * 8, b"x" * 200_000]

@@ -279,25 +279,46 @@ class PointerLaws(Opened):
             spend.publish_build(replace(build_record("b1"), version="v9"), **BY)
 
     def test_one_holder_at_a_time(self, registry: RegistryBackend, other: RegistryBackend) -> None:
-        held = registry.acquire_lease("refresh", "a", now_us=0, ttl_us=10)
+        held = registry.leases.acquire("refresh", "a", now_us=0, ttl_us=10)
         assert held == Lease(name="refresh", holder="a", epoch=1, expires_us=10)
-        assert other.acquire_lease("refresh", "b", now_us=9, ttl_us=10) is None
-        assert other.acquire_lease("else", "b", now_us=9, ttl_us=10) is not None
+        assert other.leases.acquire("refresh", "b", now_us=9, ttl_us=10) is None
+        assert other.leases.acquire("else", "b", now_us=9, ttl_us=10) is not None
 
     def test_lease_epochs_only_increase(self, registry: RegistryBackend, other: RegistryBackend) -> None:
         claims = [
-            registry.acquire_lease("refresh", "a", now_us=0, ttl_us=10),
-            registry.acquire_lease("refresh", "a", now_us=5, ttl_us=10),  # the holder's own, renewed
-            other.acquire_lease("refresh", "b", now_us=15, ttl_us=10),  # expired at exactly 15
+            registry.leases.acquire("refresh", "a", now_us=0, ttl_us=10),
+            registry.leases.acquire("refresh", "a", now_us=5, ttl_us=10),  # the holder's own, renewed
+            other.leases.acquire("refresh", "b", now_us=15, ttl_us=10),  # expired at exactly 15
         ]
         held = [claim for claim in claims if claim is not None]
         assert [claim.epoch for claim in held] == [1, 2, 3]
-        registry.release_lease(held[1])  # taken over meanwhile
-        assert registry.acquire_lease("refresh", "a", now_us=16, ttl_us=10) is None
-        other.release_lease(held[2])
-        again = registry.acquire_lease("refresh", "a", now_us=16, ttl_us=10)
+        registry.leases.release(held[1])  # taken over meanwhile
+        assert registry.leases.acquire("refresh", "a", now_us=16, ttl_us=10) is None
+        other.leases.release(held[2])
+        again = registry.leases.acquire("refresh", "a", now_us=16, ttl_us=10)
         assert again is not None
         assert again.epoch == 4
+
+    def test_a_renewed_lease_keeps_its_epoch(self, registry: RegistryBackend, other: RegistryBackend) -> None:
+        held = registry.leases.acquire("refresh", "a", now_us=0, ttl_us=10)
+        assert held is not None
+        assert registry.leases.renew(held, now_us=9, ttl_us=10) == Lease(
+            name="refresh", holder="a", epoch=held.epoch, expires_us=19
+        )
+        assert other.leases.acquire("refresh", "b", now_us=18, ttl_us=10) is None
+        assert registry.leases.renew(held, now_us=30, ttl_us=10) is not None  # expired, and nobody had claimed it
+
+    def test_a_lease_that_was_taken_over_is_not_renewed(
+        self, registry: RegistryBackend, other: RegistryBackend
+    ) -> None:
+        held = registry.leases.acquire("refresh", "a", now_us=0, ttl_us=10)
+        taken = other.leases.acquire("refresh", "b", now_us=10, ttl_us=10)
+        assert held is not None
+        assert taken is not None
+        assert registry.leases.renew(held, now_us=11, ttl_us=100) is None
+        assert other.leases.acquire("refresh", "c", now_us=20, ttl_us=10) is not None  # b's ended when it should
+        other.leases.release(taken)
+        assert registry.leases.renew(taken, now_us=12, ttl_us=100) is None
 
     def test_manifests_are_kept_once_and_oldest_first(self, registry: RegistryBackend) -> None:
         records = [

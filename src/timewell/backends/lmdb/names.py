@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
+from itertools import chain, islice, starmap
 from operator import itemgetter
 from typing import Final
 
@@ -15,6 +16,7 @@ import msgspec
 from timewell.stores.online import BuildMark
 
 LONGEST_PLAIN: Final = 400
+CHUNK_ROWS: Final = 4_096
 MARK: Final = bytes(LONGEST_PLAIN + 1)
 TOMBSTONE: Final = b""  # in place of the mark: this generation is not the live one any more
 _PADDING: Final = bytes(LONGEST_PLAIN)
@@ -42,6 +44,18 @@ def to_stored(key: bytes, row: bytes) -> Pair:
     return name_of(key), len(key).to_bytes(_HEAD_BYTES) + key + row
 
 
+def all_to_stored(pairs: Iterable[Pair]) -> Iterator[Pair]:
+    """Do as :func:`to_stored` for many; where no key is long, which is nearly always, without a call for each."""
+    rest = iter(pairs)
+    chunks = iter(lambda: list(islice(rest, CHUNK_ROWS)), [])
+    return chain.from_iterable(map(_chunk_to_stored, chunks))
+
+
+def _chunk_to_stored(chunk: list[Pair]) -> Iterable[Pair]:
+    lengths = set(map(len, map(by_name, chunk)))
+    return chunk if min(lengths) > 0 and max(lengths) <= LONGEST_PLAIN else starmap(to_stored, chunk)
+
+
 def from_stored(name: bytes, content: bytes) -> Pair:
     """Return key and row."""
     if len(name) <= LONGEST_PLAIN:
@@ -61,3 +75,12 @@ def row_of(key: bytes, content: bytes | None) -> bytes | None:
 def without_mark(pairs: Iterable[Pair]) -> Iterator[Pair]:
     """Leave the mark out."""
     return (pair for pair in pairs if pair[0] != MARK)
+
+
+def all_from_stored(pairs: Iterable[Pair]) -> Iterator[Pair]:
+    """Do as :func:`from_stored` for everything in an environment, the mark left out."""
+    for pair in pairs:
+        if len(pair[0]) <= LONGEST_PLAIN:
+            yield pair
+        elif pair[0] != MARK:
+            yield from_stored(*pair)

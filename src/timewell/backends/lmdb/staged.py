@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
+from operator import lt
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -13,12 +14,11 @@ import msgspec
 
 from timewell import durable
 from timewell.backends.lmdb import environments, places
-from timewell.backends.lmdb.names import MARK, Pair, by_name, encode_mark
+from timewell.backends.lmdb.names import CHUNK_ROWS, MARK, Pair, by_name, encode_mark
 from timewell.stores.online import BuildMark
 
 SMALLEST_MAP_BYTES: Final = 1 << 26
 HEADROOM: Final = 4  # a live build keeps the pages of two states, and some for growth
-_CHUNK_ROWS: Final = 20_000
 
 Outcome = TypeVar("Outcome")
 
@@ -43,11 +43,13 @@ class Staged:
     def add(self, pairs: Iterable[Pair]) -> None:
         """Write names and contents; fastest in ascending order of names. Of equal names the last one counts."""
         rest = iter(pairs)
-        while chunk := list(islice(rest, _CHUNK_ROWS)):
-            chunk.sort(key=by_name)
-            appends = chunk[0][0] > self._last and len({name for name, _ in chunk}) == len(chunk)
-
-            self.write(partial(_put, chunk=chunk, appends=appends))
+        while chunk := list(islice(rest, CHUNK_ROWS)):
+            names = list(map(by_name, chunk))
+            rises = all(map(lt, names, islice(names, 1, None)))
+            if not rises:
+                chunk.sort(key=by_name)
+                rises = len(set(names)) == len(names)
+            self.write(partial(_put, chunk=chunk, appends=rises and chunk[0][0] > self._last))
             self._last = max(self._last, chunk[-1][0])
 
     def write(self, change: Callable[[lmdb.Transaction], Outcome]) -> Outcome:

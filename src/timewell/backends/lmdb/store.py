@@ -23,12 +23,12 @@ from timewell.backends.lmdb.names import (
     MARK,
     TOMBSTONE,
     Pair,
+    all_from_stored,
+    all_to_stored,
     by_name,
     encode_mark,
-    from_stored,
     name_of,
     row_of,
-    to_stored,
     without_mark,
 )
 from timewell.backends.lmdb.staged import SMALLEST_MAP_BYTES, Staged
@@ -66,7 +66,7 @@ class LmdbStore:
         Size of the memory map of a build that needs less; address space, not disk.
     """
 
-    capabilities = OnlineCapabilities(shared_between_hosts=False, scans=True)
+    capabilities = OnlineCapabilities(shared_between_hosts=False, scans=True, ordered_key_bytes=LONGEST_PLAIN)
 
     def __init__(self, root: Path, *, smallest_map_bytes: int = SMALLEST_MAP_BYTES) -> None:
         places.refuse_network(root)
@@ -89,13 +89,15 @@ class LmdbStore:
         return [self._read_build(build, keys) for build, keys in wanted]
 
     def scan(self, build: str) -> Iterator[tuple[bytes, bytes]]:
-        """Yield every (key, row) of one consistent look at a build, in no promised order; none if it is not there."""
+        """Yield every (key, row) of one consistent look at a build; none if it is not there.
+
+        Keys of up to 400 bytes come in ascending order; longer ones anywhere in between, by their digests.
+        """
         tries = 0
         while (handle := self._look(build)) is not None:
             with _explained(handle), handle.env.begin() as txn:
                 if txn.get(MARK) != TOMBSTONE:
-                    for name, content in without_mark(txn.cursor()):
-                        yield from_stored(name, content)
+                    yield from all_from_stored(txn.cursor())
                     return
             tries = _again(tries, handle)
 
@@ -149,7 +151,7 @@ class LmdbStore:
         with _explained_at(self._root), places.staging(self._root) as place:
             places.sweep(self._root)
             with closing(Staged(place, self._smallest_map_bytes)) as staged:
-                staged.add(to_stored(key, row) for key, row in rows)
+                staged.add(all_to_stored(rows))
                 with self._locked(build, make=True) as directory:
                     handle, held = _held_if_sound(directory)
                     _fence(build, held, mark)
@@ -178,7 +180,7 @@ class LmdbStore:
             There is no such build: made from a refresh it would look whole and hold some rows only.
         """
         changes = Changes(
-            upserts=sorted((to_stored(key, row) for key, row in upserts), key=by_name),
+            upserts=sorted(all_to_stored(upserts), key=by_name),
             deletes=[name_of(key) for key in deletes],
             base_seq=base_seq,
         )

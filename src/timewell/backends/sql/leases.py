@@ -6,8 +6,9 @@ Rule: a name's line is never deleted, so its number never goes back.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from timewell.backends.sql import schema
 from timewell.backends.sql.rows import to_line, to_record
@@ -34,8 +35,17 @@ def acquire(
     return following
 
 
+def renew(connection: Connection, held: Lease, *, until_us: int) -> Lease | None:
+    """Let a claim last longer, unless another claim was made since; one that expired unnoticed is good again."""
+    done = connection.execute(update(schema.lease).where(*_mine(held)).values(expires_us=until_us))
+    return replace(held, expires_us=until_us) if done.rowcount else None
+
+
 def release(connection: Connection, held: Lease) -> None:
     """Free a name, unless another claim was made since."""
+    connection.execute(update(schema.lease).where(*_mine(held)).values(holder="", expires_us=_FREE_US))
+
+
+def _mine(held: Lease) -> tuple[ColumnElement[bool], ...]:
     table = schema.lease
-    mine = (table.c.name == held.name, table.c.epoch == held.epoch, table.c.holder == held.holder)
-    connection.execute(update(table).where(*mine).values(holder="", expires_us=_FREE_US))
+    return table.c.name == held.name, table.c.epoch == held.epoch, table.c.holder == held.holder

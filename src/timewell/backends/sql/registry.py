@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
 
-from timewell.backends.sql import audit, definitions, epochs, leases, manifests, partitions
+from timewell.backends.sql import audit, definitions, epochs, manifests, partitions
 from timewell.backends.sql.audit import Deed, Stamp
 from timewell.backends.sql.database import Database
 from timewell.backends.sql.registry_erasure import SqlErasure
 from timewell.backends.sql.registry_garbage import SqlGarbage
+from timewell.backends.sql.registry_leases import SqlLeases
 from timewell.backends.sql.registry_shadows import SqlShadows
 from timewell.backends.sql.state import SqlState
 from timewell.stores.registry import (
@@ -21,7 +22,6 @@ from timewell.stores.registry import (
     EpochMap,
     FileRecord,
     IntervalRecord,
-    Lease,
     ManifestRecord,
     OnlineBuildRecord,
     PutOutcome,
@@ -46,6 +46,7 @@ class SqlRegistry:
         self.shadows = SqlShadows(database)
         self.garbage = SqlGarbage(database)
         self.erasure = SqlErasure(database)
+        self.leases = SqlLeases(database)
 
     def put(self, records: Sequence[DefinitionRecord], *, actor: str, at_us: int) -> list[PutOutcome]:
         """Register definitions, all or none."""
@@ -96,19 +97,6 @@ class SqlRegistry:
     def manifests(self) -> list[ManifestRecord]:
         """Return every manifest, oldest first."""
         return self._database.read(manifests.oldest_first)
-
-    def acquire_lease(
-        self, name: str, holder: str, *, now_us: int, ttl_us: int, is_gone: Callable[[str], bool] | None = None
-    ) -> Lease | None:
-        """Claim a name: a new epoch if it is free, expired or the holder's own; ``None`` while another holds it."""
-        wanted = Lease(name=name, holder=holder, epoch=0, expires_us=now_us + ttl_us)
-        return self._database.write(
-            lambda connection: leases.acquire(connection, wanted, now_us=now_us, is_gone=is_gone)
-        )
-
-    def release_lease(self, lease: Lease) -> None:
-        """Give a claim back; nothing happens if it was taken over meanwhile."""
-        self._database.write(lambda connection: leases.release(connection, lease))
 
     def note(self, action: str, subject: str, detail: Mapping[str, Any], *, actor: str, at_us: int) -> None:
         """Write an audit row for something that changed no registry table."""
