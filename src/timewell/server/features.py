@@ -4,8 +4,8 @@ Rule: what is answered is what ``FeatureStore.get_online_features`` answers, by 
 value or a status.
 
 A small request reads the embedded store right on the event loop: a read takes tens of microseconds, a hop to a thread
-costs more than that. What takes long goes to a thread: the first request for a list of features (about 10 ms to read
-the registry), requests for many entities, and stores that a read waits for. One first request at a time, so that a
+costs more than that. What takes long does not hold up the loop: the first request for a list of features (about 10 ms to
+read the registry), requests for many entities, stores that a read waits for, features that are computed on read. One first request at a time, so that a
 burst of them after a switch does the work once.
 """
 
@@ -144,7 +144,7 @@ class FeaturesEndpoint:
             epoch=catalog.epochs.epoch,
             groups=names,
             inline=not self._store.project.online.capabilities.remote
-            and not any(getattr(item.feature, "computed", False) for item in resolved),
+            and not any(item.feature.computed for item in resolved),
             dates=frozenset(
                 name
                 for group in groups

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import logging
 import resource
@@ -137,7 +138,7 @@ def make_server(store: FeatureStore, *, limits: Limits = LIMITS) -> DrainingServ
 def _run(server: DrainingServer, listener: socket.socket, on_started: Callable[[], object]) -> None:
     _allow_many_sockets()
     server.on_started = on_started
-    with _stop_signals_handled(_handled):
+    with _stop_signals_handled(_handled), _settled():
         server.run(sockets=[listener])
 
 
@@ -155,6 +156,17 @@ def _worker_command(store: FeatureStore) -> list[str]:
     if isinstance(project.clock, FrozenClock):
         command += ["--now", format_instant(project.clock.now_us())]
     return command
+
+
+@contextmanager
+def _settled() -> Iterator[None]:
+    """Spare the collector what is there for good: else each look at all objects, many a second, walks the libraries."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _allow_many_sockets() -> None:
