@@ -16,7 +16,7 @@ import peers
 import record
 import serve_page
 import tables
-from serve_cases import Plan, get
+from serve_cases import Plan, get, observe
 from serve_feast_cases import feast, feast_redis
 from serve_http_cases import http, isolation
 from serve_redis_cases import coalesce, redis
@@ -27,6 +27,7 @@ CASES = {
     "get": get,
     "redis": redis,
     "coalesce": coalesce,
+    "observe": observe,
     "http": http,
     "isolation": isolation,
     "feast": feast,
