@@ -11,6 +11,7 @@ server takes (``timewell.server.lane``), which nobody would write for one table:
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -71,6 +72,7 @@ def nothing() -> Application:
     return handle
 
 
+@functools.cache  # LMDB opens a file once in a process
 def answer_values() -> Callable[[bytes], bytes]:
     """Return what answers a request with values only."""
     environment = lmdb.open(os.environ[RAW], readonly=True)
@@ -131,7 +133,7 @@ def main() -> None:
     name, port, workers, raw = sys.argv[1:]
     os.environ |= {HANDLER: name, RAW: raw}
     uvicorn.run(
-        "serve_handlers:made",
+        made if workers == "1" else "serve_handlers:made",  # several workers import it
         factory=True,
         http=lane() if name == "values-lane" else "auto",
         host="127.0.0.1",
