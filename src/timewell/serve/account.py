@@ -13,7 +13,7 @@ from timewell.errors import TimewellError, UsageError
 from timewell.serve.latency import FOLDER, LatencyBook
 from timewell.serve.prepare import Entities, Prepared
 from timewell.serve.response import OnlineFeatures
-from timewell.serve.sample import SampledRequest, Sampler, sampled_request
+from timewell.serve.sample import EVERYONE, SampledRequest, Sampler, sampled_request
 from timewell.serve.spans import open_spans
 from timewell.stores.project import Project
 
@@ -26,10 +26,13 @@ class Noted:
     ----------
     good
         Takes the nanoseconds of a request of which there is nothing else to note.
+    limit
+        An entity whose key's CRC-32 is not below it leaves nothing else to note.
     """
 
     prepared: Prepared
     good: Callable[[int], None]
+    limit: int
     sampled: SampledRequest | None
 
 
@@ -50,9 +53,11 @@ class Account:
 
     def of(self, prepared: Prepared, resolved: Sequence[Resolved]) -> Noted:
         """Return where a request is noted, found out once for all that are like it."""
+        sampler_limit = 0 if self._sampler is None else self._sampler.limit
         return Noted(
             prepared=prepared,
             good=self.book.line(prepared.refs, prepared.service),
+            limit=sampler_limit if self._spans is None else EVERYONE,
             sampled=sampled_request(resolved, prepared.service) if self._sampler is not None else None,
         )
 

@@ -25,7 +25,7 @@ from timewell.types import parse_duration
 
 EVERY_S: Final = 300.0  # a file of each group so often, sooner if many rows wait
 MOST_WAITING: Final = 20_000  # rows, some 20 MB
-_ALL: Final = 1 << 32  # checksums
+EVERYONE: Final = 1 << 32  # no CRC-32 reaches it
 
 Entities = Sequence[Mapping[str, object]]
 
@@ -103,6 +103,8 @@ class Sampler:
     ----------
     dropped
         Vectors that were chosen and did not fit into the queue.
+    limit
+        An entity whose key's CRC-32 is not below it is not sampled.
     """
 
     def __init__(self, project: Project) -> None:
@@ -111,7 +113,7 @@ class Sampler:
         self._files = SampleFiles(project, parse_duration(serving.sample_retention))
         self._by_request = serving.sample_by == "request"
         self._rate = serving.sample_rate
-        self._limit = _ALL if self._by_request else round(serving.sample_rate * _ALL)
+        self.limit = EVERYONE if self._by_request else round(serving.sample_rate * EVERYONE)
         self._drawn: Callable[[], float] = random.random  # no secret
         self._waiting: deque[_Served] = deque()
         self._background = Background(self.flush, every_s=EVERY_S, forked=self._forked)
@@ -130,7 +132,7 @@ class Sampler:
             if (
                 type(number) is int
                 and -SIGN_64 <= number < SIGN_64
-                and crc32(pack_int(INT_TAG, number + SIGN_64)) >= self._limit
+                and crc32(pack_int(INT_TAG, number + SIGN_64)) >= self.limit
             ):
                 return
         if chosen := self._chosen(request, entities):
@@ -139,7 +141,7 @@ class Sampler:
     def _chosen(self, request: SampledRequest, entities: Entities) -> Sequence[int]:
         if self._by_request:
             return range(len(entities)) if self._drawn() < self._rate else ()
-        names, encode, limit = request.key_names, request.encode, self._limit
+        names, encode, limit = request.key_names, request.encode, self.limit
         keys = [encode([entity[name] for name in names]) for entity in entities]
         return [place for place, key in enumerate(keys) if key is not None and crc32(key) < limit]
 
