@@ -21,7 +21,7 @@ KEY, TIME = "user_id", "event_ts"
 GROUPS = ("a", "b", "c")
 WIDTH = 10  # features of a group
 AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
-FEAST_ENTITIES = 100_000  # what Feast's stores hold: it writes a few thousand rows a second
+FEAST_ENTITIES = 100_000  # what Feast's stores hold: it takes minutes to fill them with that many
 CHECKED = 200  # requests whose answers are compared between programs
 
 bare_key = struct.Struct(">Bq").pack  # of a group's number and an entity: what a program for this alone would write
