@@ -5,7 +5,7 @@
 A read is one entity x ten features in process. Slices of 2,000 reads take turns, and the best slice counts: processor time
 of all threads, which the load of others still stretches. What was noted is sketched and written every 100,000 reads,
 about what a busy worker answers in the five seconds between two writes (of samples: in five minutes, so that their share
-is overstated); the best of these is added. Ratios count, the absolute times are this machine's. The claims: counting and
+is overstated); the best of these is added. Ratios count, the absolute times are this machine's. Wanted: counting and
 sampling at 1 % leave at least 95 % of the throughput, and add less than 1.5 us.
 """
 
