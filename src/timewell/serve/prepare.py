@@ -256,8 +256,7 @@ def picker(places: Sequence[int]) -> Callable[[Values], list[object]]:
     ([7, 8], [9, 7], [9])
     """
     if list(places) == list(range(len(places))):
-        first = slice(len(places))
-        return lambda row: list(row[first])
+        return itemgetter(slice(len(places)))
     if len(places) == 1:
         place = places[0]
         return lambda row: [row[place]]
