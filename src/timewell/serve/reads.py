@@ -147,6 +147,8 @@ class RemoteReads:
         """Read from an event loop, which is not blocked."""
         if (kept := self.cache.find(wanted)) is not None:
             return kept
+        if not self._settings.coalesce:
+            return await asyncio.to_thread(self.read, wanted)
         loop = asyncio.get_running_loop()
         if self._tasks is None or self._tasks.loop is not loop:
             self._tasks = AsyncCoalescer(self._guarded, loop)
