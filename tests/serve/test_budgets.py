@@ -133,7 +133,10 @@ def test_a_frozen_project_shows_the_requests_of_today(shop: tw.FeatureStore, boo
     assert abs(report.until_us - SystemClock().now_us()) < HOUR_US
 
 
-def test_the_verb_prints_one_line_for_each_and_fails_where_a_budget_is_broken(shop, book, capsys) -> None:
+def test_the_verb_prints_one_line_for_each_and_fails_where_a_budget_is_broken(
+    shop, book, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")  # a narrow terminal folds what is long, and no verdict into single letters
     root = ["--project", str(shop.project.root)]
     assert main(["latency", *root]) == 0
     assert "no requests" in capsys.readouterr().out
@@ -141,10 +144,12 @@ def test_the_verb_prints_one_line_for_each_and_fails_where_a_budget_is_broken(sh
     book.because((REF,), "model", "no_answer")
     book.flush()
 
+    monkeypatch.delenv("COLUMNS")
     assert main(["latency", "--since", "10m", *root]) == 1
     told = capsys.readouterr().out
     assert "BROKEN: p95, p99" in told
     assert "service model" in told
+    assert f"{REF}: budget p95 5 ms, p99 10 ms" in told
     assert f"{REF}: no_answer 1" in told
 
     assert main(["latency", "--json", *root]) == 1

@@ -146,11 +146,14 @@ def latency(
 
 
 def _show_latency(screen: Screen, report: "LatencyReport") -> None:
-    columns = ("requests of", "requests", "p50 ms", "p95 ms", "p99 ms", "budget ms", "errors", "degraded", "available")
-    screen.table((*columns, "verdict"), [_latency_cells(row) for row in report.rows])
+    columns = ("requests of", "verdict", "requests", "p50 ms", "p95 ms", "p99 ms", "errors", "degraded")
+    screen.table(columns, [_latency_cells(row) for row in report.rows])
     since, promised = format_instant(report.since_us), f"{report.availability * 100:g} %"
     screen.line(f"since {since}; {promised} of the requests are to be answered")
     for row in report.rows:
+        if row.budget_ms:
+            budget = ", ".join(f"{quantile} {most:g} ms" for quantile, most in row.budget_ms.items())
+            screen.line(f"{row.name or 'all requests'}: budget {budget}")
         if row.causes:
             causes = ", ".join(f"{cause} {count:,}" for cause, count in row.causes.items())
             screen.line(f"{row.name or 'all requests'}: {causes}")
@@ -158,10 +161,7 @@ def _show_latency(screen: Screen, report: "LatencyReport") -> None:
 
 def _latency_cells(row: "LatencyRow") -> tuple[object, ...]:
     name = {"all": "all", "service": f"service {row.name}"}.get(row.kind, row.name)
-    budget = ", ".join(f"{quantile} {most:g}" for quantile, most in row.budget_ms.items())
     verdict = f"BROKEN: {', '.join(row.broken)}" if row.broken else row.verdict
     took = [None if value is None else f"{value:.3g}" for value in (row.p50_ms, row.p95_ms, row.p99_ms)]
-    shares = [
-        None if share is None else f"{share:.3%}" for share in (row.error_rate, row.degraded_rate, row.availability)
-    ]
-    return (name, row.requests, *took, budget or None, *shares, verdict)
+    shares = [None if share is None else f"{share:.3%}" for share in (row.error_rate, row.degraded_rate)]
+    return (name, verdict, row.requests, *took, *shares)

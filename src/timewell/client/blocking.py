@@ -35,9 +35,10 @@ class Client:
 
     Examples
     --------
-    >>> with Client("http://127.0.0.1:6570", token="tw_...") as client:  # doctest: +SKIP
-    ...     client.get(["order_amount_7d"], [{"user_id": 7}]).to_dicts()
-    [{'order_amount_7d': 12.5}]
+    Of a server that runs::
+
+        with Client("http://127.0.0.1:6570", token="tw_...") as client:
+            client.get(["order_amount_7d"], [{"user_id": 7}]).to_dicts()  # [{'order_amount_7d': 12.5}]
     """
 
     def __init__(

@@ -2,9 +2,11 @@
 
 Examples
 --------
->>> with FaultProxy(6379) as proxy:  # doctest: +SKIP
-...     store = open_store(f"redis://127.0.0.1:{proxy.port}/0")
-...     proxy.stall()
+In front of a Redis that runs::
+
+    with FaultProxy(6379) as proxy:
+        store = open_store(f"redis://127.0.0.1:{proxy.port}/0")
+        proxy.stall()
 """
 
 from __future__ import annotations
