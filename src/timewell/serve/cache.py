@@ -9,11 +9,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 from timewell.stores.online import BuildMark, BuildRows, ReadKeys
 
 _MOST_BUILDS: Final = 256
+
+
+class Remembered(NamedTuple):
+    """The last rows known of one build; keys that are not in ``rows`` are unknown."""
+
+    mark: BuildMark
+    rows: dict[bytes, bytes | None]
 
 
 class _Held:
@@ -86,15 +93,13 @@ class HotRows:
             while len(self._builds) > _MOST_BUILDS:
                 del self._builds[next(iter(self._builds))]
 
-    def last_known(
-        self, build: str, keys: Sequence[bytes | None]
-    ) -> tuple[BuildMark, dict[bytes, bytes | None]] | None:
+    def last_known(self, build: str, keys: Sequence[bytes | None]) -> Remembered | None:
         """Return the mark and those of the rows that are here, however old."""
         held = self._builds.get(build)
         if held is None:
             return None
         rows = held.rows
-        return held.mark, {key: rows[key] for key in keys if key is not None and key in rows}
+        return Remembered(held.mark, {key: rows[key] for key in keys if key is not None and key in rows})
 
     def clear(self) -> None:
         """Forget everything (this process changed what is served, or a person is to be forgotten)."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from timewell.serve.cache import Remembered
 from timewell.serve.prepare import Keys, PreparedGroup, Values, each
-from timewell.serve.reads import Remembered
 from timewell.serve.response import Statuses
 from timewell.serve.vectors import GroupVectors, Moment, vectors_of
 

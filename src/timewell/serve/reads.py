@@ -13,20 +13,12 @@ from functools import partial
 from typing import Protocol
 
 from timewell.errors import StoreUnavailable
-from timewell.serve.cache import HotRows
+from timewell.serve.cache import HotRows, Remembered
 from timewell.serve.coalesce import AsyncCoalescer, Coalescer
-from timewell.serve.guard import CAUSES, Cause, Guard
-from timewell.stores.online import BuildMark, BuildRows, OnlineStore, ReadKeys
+from timewell.serve.guard import CAUSES, Guard
+from timewell.stores.online import BuildRows, OnlineStore, ReadKeys
 
 Wanted = Sequence[ReadKeys]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remembered:
-    """The last rows known of one build; keys that are not in ``rows`` are unknown."""
-
-    mark: BuildMark
-    rows: dict[bytes, bytes | None]
 
 
 class Reads(Protocol):
@@ -163,17 +155,12 @@ class RemoteReads:
 
     def remember(self, build: str, keys: Sequence[bytes | None]) -> Remembered | None:
         """Return the last that is known, when the store did not answer."""
-        known = self.cache.last_known(build, keys)
-        return None if known is None else Remembered(mark=known[0], rows=known[1])
+        return self.cache.last_known(build, keys)
 
     def emptied(self) -> bool:
         """Count a build that the store lost: restarted empty, or evicted."""
-        self.count("emptied")
+        self.guard.count("emptied")
         return not self._settings.raises
-
-    def count(self, cause: Cause) -> None:
-        """Count a read that was answered otherwise."""
-        self.guard.count(cause)
 
     def counters(self) -> dict[str, Callable[[], int]]:
         """Return hits and misses of the kept rows, and how often the store was done without, by cause."""
