@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 import typer
 import typer.main
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from timewell.cli import build, care, define, plan, serve, shadow, tiers, token, versions
 from timewell.cli.verb import fail, options, remember
@@ -56,8 +56,100 @@ def _with_options(function: Callable[..., None], *extra: inspect.Parameter) -> C
     return function
 
 
-def make_app() -> typer.Typer:
-    """Return the whole command line."""
+class _LateCommand(TyperCommand):
+    """A verb whose options are read from its function when it is asked for: a list of verbs needs the options of none.
+
+    typer reads them all at once otherwise, which is a third of what ``timewell --help`` would take.
+    """
+
+    def __init__(self, name: str, function: Callable[..., None], panel: str, hidden: bool) -> None:
+        super().__init__(name, help=inspect.getdoc(function), rich_help_panel=panel, hidden=hidden)
+        self._function = function
+        del self.params, self.callback
+
+    def __getattr__(self, name: str) -> object:
+        if name not in ("params", "callback"):
+            raise AttributeError(name)
+        alone = typer.Typer(add_completion=False)
+        alone.command(self.name)(self._function)
+        whole = typer.main.get_command(alone)
+        self.params, self.callback = whole.params, whole.callback
+        return getattr(self, name)
+
+
+def _define(tree: TyperGroup) -> None:
+    _add(tree, DEFINE, "init", define.init)
+    _add(tree, DEFINE, "schema", define.schema)
+    _add(tree, DEFINE, "plan", plan.plan)
+    _add(tree, DEFINE, "apply", define.apply)
+    _add(tree, DEFINE, "register", define.apply, hidden=True)
+    _add(tree, DEFINE, "list", define.list_registered)
+    _add(tree, DEFINE, "show", define.show)
+    _add(tree, DEFINE, "search", define.search)
+    _add(tree, DEFINE, "test", define.run_tests)
+    _add(tree, DEFINE, "deprecate", versions.deprecate)
+    _add(tree, DEFINE, "retire", versions.retire)
+
+
+def _build(tree: TyperGroup) -> None:
+    materialize = {"offline": build.materialize_offline, "online": build.materialize_online}
+    text = "Compute features: the past into offline tables, the present into the online store."
+    _add_group(tree, BUILD, "materialize", text, materialize)
+    _add(tree, BUILD, "backfill", shadow.backfill)
+    _add(tree, BUILD, "validate", shadow.validate)
+    _add(tree, BUILD, "promote", shadow.promote)
+    _add(tree, BUILD, "rollback", shadow.rollback)
+    _add(tree, BUILD, "history", shadow.history)
+    _add(tree, BUILD, "abandon", shadow.abandon)
+    _add(tree, BUILD, "export", shadow.export)
+    _add(tree, BUILD, "train", build.train)
+
+
+def _serve(tree: TyperGroup) -> None:
+    _add(tree, SERVE, "get", serve.get)
+    _add(tree, SERVE, "serve", serve.serve)
+    _add(tree, SERVE, "latency", serve.latency)
+    _add(tree, SERVE, "tiers", tiers.tiers)
+    tokens = {"create": token.create, "list": token.list_tokens, "revoke": token.revoke}
+    _add_group(tree, SERVE, "token", "Make, list and take back the tokens that callers of the server show.", tokens)
+
+
+def _care(tree: TyperGroup) -> None:
+    _add(tree, CARE, "doctor", care.doctor)
+    _add(tree, CARE, "forget", care.forget)
+    _add(tree, CARE, "sweep", care.sweep)
+    _add(tree, CARE, "gc", shadow.gc)
+    _add(tree, CARE, "backup", care.backup)
+    _add(tree, CARE, "restore", care.restore)
+    _add(tree, CARE, "upgrade", care.upgrade)
+    _add(tree, CARE, "reset", care.reset)
+    _add(tree, CARE, "audit-log", care.audit_log)
+    _add(tree, CARE, "version", care.version)
+
+
+def _add(tree: TyperGroup, panel: str, name: str, function: Callable[..., None], *, hidden: bool = False) -> None:
+    tree.add_command(_LateCommand(name, function, panel, hidden))
+
+
+def _add_group(tree: TyperGroup, panel: str, name: str, text: str, verbs: Mapping[str, Callable[..., None]]) -> None:
+    app = typer.Typer(name=name, help=text, add_completion=False)
+    app.callback()(_with_options(remember))
+    group = _group(app)
+    group.rich_help_panel = panel
+    for verb, function in verbs.items():
+        _add(group, "Commands", verb, function)
+    tree.add_command(group)
+
+
+def _group(app: typer.Typer) -> TyperGroup:
+    made = typer.main.get_command(app)
+    if not isinstance(made, TyperGroup):
+        raise TypeError(made)
+    return made
+
+
+def make_command() -> TyperGroup:
+    """Return the whole command line, verbs in their order."""
     app = typer.Typer(
         name=NAME,
         help="A feature store that can be operated: define, build, serve and care for features.",
@@ -65,66 +157,9 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root_callback())
-    app.command("init", rich_help_panel=DEFINE)(define.init)
-    app.command("schema", rich_help_panel=DEFINE)(define.schema)
-    app.command("plan", rich_help_panel=DEFINE)(plan.plan)
-    app.command("apply", rich_help_panel=DEFINE)(define.apply)
-    app.command("register", rich_help_panel=DEFINE, hidden=True)(define.apply)
-    app.command("list", rich_help_panel=DEFINE)(define.list_registered)
-    app.command("show", rich_help_panel=DEFINE)(define.show)
-    app.command("search", rich_help_panel=DEFINE)(define.search)
-    app.command("test", rich_help_panel=DEFINE)(define.run_tests)
-    app.command("deprecate", rich_help_panel=DEFINE)(versions.deprecate)
-    app.command("retire", rich_help_panel=DEFINE)(versions.retire)
-    materialize = typer.Typer(help="Compute features: the past into offline tables, the present into the online store.")
-    materialize.callback()(_with_options(remember))
-    materialize.command("offline")(build.materialize_offline)
-    materialize.command("online")(build.materialize_online)
-    app.add_typer(materialize, name="materialize", rich_help_panel=BUILD)
-    app.command("backfill", rich_help_panel=BUILD)(shadow.backfill)
-    app.command("validate", rich_help_panel=BUILD)(shadow.validate)
-    app.command("promote", rich_help_panel=BUILD)(shadow.promote)
-    app.command("rollback", rich_help_panel=BUILD)(shadow.rollback)
-    app.command("history", rich_help_panel=BUILD)(shadow.history)
-    app.command("abandon", rich_help_panel=BUILD)(shadow.abandon)
-    app.command("export", rich_help_panel=BUILD)(shadow.export)
-    app.command("train", rich_help_panel=BUILD)(build.train)
-    app.command("get", rich_help_panel=SERVE)(serve.get)
-    app.command("serve", rich_help_panel=SERVE)(serve.serve)
-    app.command("latency", rich_help_panel=SERVE)(serve.latency)
-    app.add_typer(_tokens(), name="token", rich_help_panel=SERVE)
-    app.command("tiers", rich_help_panel=SERVE)(tiers.tiers)
-    app.command("doctor", rich_help_panel=CARE)(care.doctor)
-    app.command("forget", rich_help_panel=CARE)(care.forget)
-    app.command("sweep", rich_help_panel=CARE)(care.sweep)
-    app.command("gc", rich_help_panel=CARE)(shadow.gc)
-    app.command("backup", rich_help_panel=CARE)(care.backup)
-    app.command("restore", rich_help_panel=CARE)(care.restore)
-    app.command("upgrade", rich_help_panel=CARE)(care.upgrade)
-    app.command("reset", rich_help_panel=CARE)(care.reset)
-    app.command("audit-log", rich_help_panel=CARE)(care.audit_log)
-    app.command("version", rich_help_panel=CARE)(care.version)
-    return app
-
-
-def _tokens() -> typer.Typer:
-    tokens = typer.Typer(help="Make, list and take back the tokens that callers of the server show.")
-    tokens.callback()(_with_options(remember))
-    tokens.command("create")(token.create)
-    tokens.command("list")(token.list_tokens)
-    tokens.command("revoke")(token.revoke)
-    return tokens
-
-
-def make_command() -> TyperGroup:
-    """Return the tree as typer runs it, verbs in their order (typer itself puts groups of verbs last)."""
-    tree = typer.main.get_command(make_app())
-    if not isinstance(tree, TyperGroup):
-        raise TypeError(tree)
-    names = list(tree.commands)
-    names.insert(names.index("backfill"), names.pop(names.index("materialize")))
-    names.insert(names.index("doctor"), names.pop(names.index("token")))
-    tree.commands = {name: tree.commands[name] for name in names}
+    tree = _group(app)
+    for add in (_define, _build, _serve, _care):
+        add(tree)
     return tree
 
 
