@@ -16,9 +16,10 @@ import peers
 import record
 import serve_page
 import tables
-from serve_cases import Plan, get, observe
+from serve_cases import Plan, get
 from serve_feast_cases import feast, feast_redis
 from serve_http_cases import http, isolation
+from serve_observed_cases import observe
 from serve_redis_cases import coalesce, redis
 
 RESULTS = "serving.json"

@@ -15,7 +15,6 @@ OURS = "timewell"
 UNSEEN = "timewell, every second entity unknown"
 BARE = "bare LMDB loop"
 BARE_KEYS = "bare LMDB loop, keys ready"
-ALONE, COUNTED, SAMPLED = "reads alone", "each counted", "each counted, 1 % of entities sampled"
 TIMES = ("median us", "min to max us", "requests/s", "times")  # columns of a case in process
 
 
@@ -103,28 +102,4 @@ def _get(plan: Plan, shape: Shape, place: str, raw: str, limit: float | None) ->
         ],
         columns=TIMES,
         reference=BARE,
-    )
-
-
-def observe(plan: Plan) -> list[Case]:
-    """Count every request and sample one entity in a hundred, around the same reads."""
-    place = str(serve_projects.variant(plan.project(), "sampled", "[serving]\nsample_rate = 0.01\n"))
-    return [_observe(plan, Shape(entities=count), place) for count in (1, 100)]
-
-
-def _observe(plan: Plan, shape: Shape, place: str) -> Case:
-    count = plan.count(50_000 if shape.entities == 1 else 2_000)
-    task = {"requests": plan.requests(shape.entities, count), "count": count, "groups": shape.groups, "place": place}
-    ways = {ALONE: {}, COUNTED: {"counted": True}, SAMPLED: {"counted": True, "sampled": True}}
-    return Case(
-        name=f"observe-{shape.name}",
-        title=f"{shape}, in process, from LMDB; {plan.traffic}",
-        shape=f"{shape}, in process",
-        lines=[Line(name=name, work="serve_observed.observed", task={**task, **way}) for name, way in ways.items()],
-        claims=[
-            Claim(what="requests/s of those alone, both", line=SAMPLED, against=(ALONE,), kind="rate", least=0.95),
-            Claim(what="requests/s of those alone, counted", line=COUNTED, against=(ALONE,), kind="rate"),
-        ],
-        columns=TIMES,
-        reference=ALONE,
     )

@@ -55,11 +55,12 @@ class Load:
     workers: int = 1
 
 
-def timewell(*, place: str, load: dict[str, Any]) -> Work:
-    """Ask ``timewell serve``."""
+def timewell(*, place: str, load: dict[str, Any], noted: bool = True) -> Work:
+    """Ask ``timewell serve``; without an account of its requests if it is to tell what that costs."""
     asked = Load(**load)
     port = free_port()
-    words = [sys.executable, "-m", "timewell", "serve", "--port", str(port)]
+    program = ["-m", "timewell"] if noted else [str(HERE / "serve_unnoted.py")]
+    words = [sys.executable, *program, "serve", "--port", str(port)]
     # not stated where it is one: the command as everyone types it
     words += ["--workers", str(asked.workers)] if asked.workers > 1 else []
     return under_load(Server(words, port, cwd=place, workers=asked.workers), asked, PATH)

@@ -111,7 +111,7 @@ def test_another_process_follows_a_tier_once_the_values_are_moved(shop: tw.Featu
     server = tw.FeatureStore(shop.project.root, now=NOW)
     server.get_online_features(BOTH, ENTITIES)
     moved(shop, "hot")
-    server._reader._polled_s = float("-inf")  # what a fifth of a second does
+    server._reader._polled_ns = float("-inf")  # what a fifth of a second does
 
     server.get_online_features(BOTH, ENTITIES)
     server._reader._origins.hot.wait()

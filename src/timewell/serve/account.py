@@ -27,7 +27,7 @@ class Noted:
     good
         Takes the nanoseconds of a request of which there is nothing else to note.
     limit
-        An entity whose key's CRC-32 is not below it leaves nothing else to note.
+        An entity whose key's CRC-32 is not below it leaves nothing else to note; 0 where nobody leaves more.
     """
 
     prepared: Prepared

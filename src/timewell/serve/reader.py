@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from time import perf_counter_ns
@@ -31,7 +30,8 @@ from timewell.types import parse_duration
 
 log = logging.getLogger("timewell.serve")
 Found = Sequence[BuildRows | None] | None  # per group; None where what it is read from did not answer
-_POLL_S = 0.2
+_POLL_NS = 200_000_000
+_NEVER = float("-inf")
 _MOST_INLINE = 100  # entities: reading more of them holds up an event loop for longer than a hop to a thread
 _MOST_PREPARED = 1024  # a caller that permutes its features must not fill the memory
 _SECOND_US = 1_000_000
@@ -75,7 +75,7 @@ class Reader:
         self._clock_us = project.clock.now_us
         self._noted: dict[tuple[tuple[str, ...], str | None], Noted] = {}
         self._epoch = -1
-        self._polled_s = float("-inf")
+        self._polled_ns = _NEVER
 
     @cached_property
     def _reads(self) -> Reads:
@@ -95,7 +95,7 @@ class Reader:
 
     def forget_epoch(self) -> None:
         """Look at the registry again before the next request (this process changed something)."""
-        self._polled_s = float("-inf")
+        self._polled_ns = _NEVER
         if "_reads" in self.__dict__:
             self._reads.clear()
         if "_origins" in self.__dict__:
@@ -121,7 +121,7 @@ class Reader:
             Only where ``[serving] on_unavailable = "error"``.
         """
         began_ns, now_us = perf_counter_ns(), self._clock_us()
-        noted = self._prepare(_asked(ask), ask.service)
+        noted = self._prepare(_asked(ask), ask.service, began_ns)
         prepared, entities = noted.prepared, ask.entities
         try:
             lone = prepared.lone if ask.max_staleness_us is None and _is_one(entities) else None
@@ -138,8 +138,8 @@ class Reader:
         except TimewellError as problem:
             self._account.failed(noted, entities, problem, perf_counter_ns() - began_ns)
             raise
-        # what _note does, for one entity that is not sampled without a call: bench/observe.py
-        if key is not None and crc32(key) >= noted.limit and not answer.degraded:
+        # what _note does, for one entity that is not sampled without a call: `./run bench serve observe`
+        if key is not None and not answer.degraded and (not noted.limit or crc32(key) >= noted.limit):
             noted.good(perf_counter_ns() - began_ns)
         else:
             self._note(noted, entities, answer, began_ns, now_us)
@@ -150,7 +150,7 @@ class Reader:
         if not self._is_prepared(ask) or len(ask.entities) > _MOST_INLINE:
             return await asyncio.to_thread(self.get, ask)
         began_ns, now_us = perf_counter_ns(), self._clock_us()
-        noted = self._prepare(_asked(ask), ask.service)
+        noted = self._prepare(_asked(ask), ask.service, began_ns)
         try:
             keys, wanted = _keys(noted.prepared, ask.entities)
             found = await self._aread(noted.prepared, wanted, now_us)
@@ -214,11 +214,10 @@ class Reader:
             degraded=degraded,
         )
 
-    def _prepare(self, asked: tuple[str, ...], service: str | None) -> Noted:
+    def _prepare(self, asked: tuple[str, ...], service: str | None, now_ns: int) -> Noted:
         """Return the request prepared for the present epoch; the epoch is polled a few times a second."""
-        now_s = time.monotonic()
-        if now_s - self._polled_s >= _POLL_S:
-            self._poll(now_s)
+        if now_ns - self._polled_ns >= _POLL_NS:
+            self._poll(now_ns)
         noted = self._noted.get((asked, service))
         # A thread that began before a switch may store what it prepared after it: never answer from before an epoch
         # that was answered already.
@@ -234,18 +233,18 @@ class Reader:
             self._noted[asked, service] = noted
         return noted
 
-    def _poll(self, now_s: float) -> None:
+    def _poll(self, now_ns: int) -> None:
         try:
             epoch = self._project.registry.epoch()
         except StateBusy as busy:
             if self._epoch < 0:
                 raise
             log.warning("the registry did not answer, the epoch before goes on being served (%s)", busy.code)
-            self._polled_s = now_s
+            self._polled_ns = now_ns
             return
-        if epoch != self._epoch or self._polled_s == float("-inf"):
+        if epoch != self._epoch or self._polled_ns == _NEVER:
             self._noted = {}
-        self._epoch, self._polled_s = epoch, now_s
+        self._epoch, self._polled_ns = epoch, now_ns
 
 
 def _asked(ask: Ask) -> tuple[str, ...]:
