@@ -63,9 +63,10 @@ class Lane(_Protocol):
     def data_received(self, data: bytes) -> None:
         """Read, then answer a request that is there as a whole."""
         from_its_begin = self._between_messages
-        if from_its_begin and self._answer_again(data):
+        answered = self._answer_again(data) if from_its_begin else False
+        if answered:
             return
-        self._reading = True
+        self._reading = answered is not None  # else it was tried: it goes the ordinary way
         super().data_received(data)
         self._reading = False
         if self._held is not None:
@@ -106,8 +107,11 @@ class Lane(_Protocol):
         else:
             super()._start_asgi_task(cycle, application)
 
-    def _answer_again(self, data: bytes) -> bool:
-        """Answer one whole request with a head that was parsed before; whether that was done."""
+    def _answer_again(self, data: bytes) -> bool | None:
+        """Answer one whole request with a head that was parsed before.
+
+        False if the piece is not that, ``None`` if its answer takes too long to be given here.
+        """
         body_at = data.find(_HEAD_END) + len(_HEAD_END)
         head = self.heads.get(data[:body_at])
         if head is None or len(data) - body_at != head.body_size:
@@ -116,7 +120,7 @@ class Lane(_Protocol):
             return False
         answer = self.answer_now(head.scope, data[body_at:])
         if answer is None:
-            return False
+            return None
         self.server_state.total_requests += 1
         self._answered_s = self.loop.time()
         if not self._write(self.server_state.default_headers, answer, keep_alive=True):
