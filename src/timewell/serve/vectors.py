@@ -19,7 +19,9 @@ from timewell.serve.prepare import Prepared, PreparedGroup, Values
 from timewell.serve.response import Status, Statuses
 from timewell.stores.online import BuildMark
 
-NIL: Final = b"\xc0"  # MessagePack's null; a number may hold the byte, too
+NIL: Final = (
+    0xC0  # MessagePack's null; a number may hold the byte, too (a byte is found twice as fast as a string of one)
+)
 
 
 class Moment(msgspec.Struct, frozen=True):

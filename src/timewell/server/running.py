@@ -30,6 +30,7 @@ from timewell.types import SECOND_US, format_instant, parse_duration
 
 log = logging.getLogger("timewell.server")
 GRACE_S: Final = 10
+_YOUNG_OBJECTS: Final = 50_000  # between two looks of the collector
 _MOST_FILES: Final = 65_536
 
 
@@ -160,12 +161,19 @@ def _worker_command(store: FeatureStore) -> list[str]:
 
 @contextmanager
 def _settled() -> Iterator[None]:
-    """Spare the collector what is there for good: else each look at all objects, many a second, walks the libraries."""
+    """Spare the collector what is there for good, and let it look more seldom.
+
+    Else each look at all objects, many a second, walks the libraries; and a request for a hundred entities makes
+    several hundred lists, which are gone with it: by the usual threshold one look a request, to find nothing.
+    """
+    before = gc.get_threshold()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS, *before[1:])
     try:
         yield
     finally:
+        gc.set_threshold(*before)
         gc.unfreeze()
 
 
