@@ -18,7 +18,7 @@ TWO = ", 2 workers"
 ALONE, BESIDE = "timewell alone", "beside a scan: nice 19, threads = 1"
 CARELESS = "beside a scan: nice 0, threads = 2"
 COLUMNS = ("requests/s", "min to max /s", "p50 ms", "p95 ms", "p99 ms")
-SHAPES = (Shape(entities=1), Shape(entities=100, groups=3))
+SHAPES = (Shape(entities=1), Shape(entities=100), Shape(entities=100, groups=3))
 CONNECTIONS = (1, 16, 64)
 
 

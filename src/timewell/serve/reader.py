@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from time import perf_counter_ns
+from typing import cast
 from zlib import crc32
 
 import msgspec
@@ -259,7 +260,9 @@ def _is_one(entities: Entities) -> bool:
 def _keys(prepared: Prepared, entities: Entities) -> tuple[list[Keys], list[ReadKeys]]:
     """Return the keys of each kind of entity, and which of them to read from which build."""
     keys = [encode(entities) for encode in prepared.encoders]
-    known = [[key for key in mine if key is not None] for mine in keys]
+    known = [
+        cast("Sequence[bytes]", mine) if None not in mine else [key for key in mine if key is not None] for mine in keys
+    ]
     return keys, [ReadKeys(group.build, known[group.entity]) for group in prepared.groups]
 
 

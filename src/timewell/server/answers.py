@@ -15,7 +15,7 @@ from typing import ClassVar, Final, TypeVar
 
 import msgspec
 
-from timewell.serve.response import OnlineFeatures, Status
+from timewell.serve.response import OnlineFeatures, Status, Statuses
 
 _MOST_KEPT: Final = 4_096  # names and statuses that callers can permute must not fill the memory
 _VALUELESS: Final = frozenset({"null", "expired"})
@@ -29,9 +29,17 @@ class AnswerEncoder(ABC):
 
     A row's statuses are one of a few tuples, mostly one and the same object: their text is looked up, not made. That is
     most of an answer: a hundred rows of thirty features took 130 us in place of 280 us.
+
+    Attributes
+    ----------
+    media
+        The form's name.
+    next_row
+        What stands between the statuses of one row and the values of the next.
     """
 
     media: ClassVar[str]
+    next_row: ClassVar[bytes]
 
     def __init__(self) -> None:
         self._heads: dict[tuple[str, ...], bytes] = {}
@@ -57,6 +65,15 @@ class AnswerEncoder(ABC):
             found = self._make_statuses(statuses)
             _keep(self._statuses, statuses, found)
         return found
+
+    def joined(self, parts: Sequence[bytes], statuses: Sequence[Statuses]) -> tuple[bytes, bytes]:
+        """Return rows made of their encoded values and their statuses, but for how the first begins; in two pieces."""
+        first = statuses[0]
+        if statuses.count(first) == len(statuses):
+            behind = self.statuses_of(tuple(first))
+            return (behind + self.next_row).join(parts), behind
+        ends = [self.statuses_of(tuple(mine)) for mine in statuses]
+        return self.next_row.join(map(add, parts, ends)), b""
 
     def end_of(self, answer: OnlineFeatures) -> bytes:
         """Return what stands behind the rows."""
@@ -84,7 +101,6 @@ def _keep(kept: dict[_Key, bytes], key: _Key, made: bytes) -> None:
 
 
 _N: Final = ord("n")  # one byte is looked for much faster than four
-_ROW_START, _NEXT_ROW, _ROW_END = b'{"values":[', b',{"values":[', b"],["
 _json = msgspec.json.Encoder(decimal_format="string")
 _packed = msgspec.msgpack.Encoder(decimal_format="string")
 
@@ -106,43 +122,32 @@ class JsonEncoder(AnswerEncoder):
     """
 
     media = "application/json"
+    next_row = b',{"values":'
 
     def encode(self, answer: OnlineFeatures, floats: Sequence[int] | None = None) -> bytes:
         """Return the JSON of an answer.
 
-        All values are encoded at once, then cut where a row ends, and what stands between rows is put in there: a
-        third of the time that row after row takes. The encoder writes a float that JSON does not have as ``null``; so
-        a row without a ``null`` needs no second look.
+        The encoder writes a float that JSON does not have as ``null``; so a row without a ``null`` needs no second look.
         """
         rows, statuses = answer.rows, answer.row_statuses
         if not rows:
             return self.head_of(answer) + self.end_of(answer)
-        whole = _json.encode(rows)
-        parts = whole[2:-2].split(_ROW_END)
-        if len(parts) != len(rows):  # it stands in a value as well
-            parts = [_json.encode(row)[1:-1] for row in rows]
+        parts = list(map(_json.encode, rows))
         columns = range(len(answer.features)) if floats is None else floats
-        if columns and _N in whole and b"null" in whole:
+        if columns and _N in b"".join(parts):
             parts = [
-                _json.encode([_spelled(value) for value in row])[1:-1]
+                _json.encode([_spelled(value) for value in row])
                 if b"null" in part and _any_odd(row, mine, columns)
                 else part
                 for part, row, mine in zip(parts, rows, statuses, strict=True)
             ]
-        first = statuses[0]
-        if statuses.count(first) == len(statuses):
-            behind = self.statuses_of(tuple(first))
-            text = (behind + _NEXT_ROW).join(parts)
-        else:
-            ends = [self.statuses_of(tuple(mine)) for mine in statuses]
-            text, behind = _NEXT_ROW.join(map(add, parts, ends)), b""
-        return b"".join((self.head_of(answer), _ROW_START, text, behind, self.end_of(answer)))
+        return b"".join((self.head_of(answer), self.next_row[1:], *self.joined(parts, statuses), self.end_of(answer)))
 
     def _make_head(self, answer: OnlineFeatures) -> bytes:
         return b'{"features":%b,"rows":[' % _json.encode(answer.features)
 
     def _make_statuses(self, statuses: tuple[Status, ...]) -> bytes:
-        return b'],"statuses":%b}' % _json.encode(statuses)
+        return b',"statuses":%b}' % _json.encode(statuses)
 
     def _make_end(self, answer: OnlineFeatures) -> bytes:
         told = {"epoch": answer.epoch, "as_of": answer.as_of, "degraded": answer.degraded}
@@ -153,21 +158,17 @@ class MessagePackEncoder(AnswerEncoder):
     """Writes the same document as MessagePack, each value in a type of its own."""
 
     media = "application/msgpack"
+    next_row = b"\x82\xa6values"
 
     def encode(self, answer: OnlineFeatures, floats: Sequence[int] | None = None) -> bytes:
         """Return the MessagePack of an answer; it has every float, so none needs a second look."""
         del floats
-        buffer = bytearray(self.head_of(answer))
-        buffer += _array_of(len(answer.rows))
-        append, last, behind = _packed.encode_into, None, b""
-        for values, statuses in zip(answer.rows, answer.row_statuses, strict=True):
-            if statuses is not last:
-                last, behind = statuses, self.statuses_of(tuple(statuses))
-            buffer += b"\x82\xa6values"
-            append(values, buffer, -1)
-            buffer += behind
-        buffer += self.end_of(answer)
-        return bytes(buffer)
+        rows = answer.rows
+        head = self.head_of(answer) + _array_of(len(rows))
+        if not rows:
+            return head + self.end_of(answer)
+        joined = self.joined(list(map(_packed.encode, rows)), answer.row_statuses)
+        return b"".join((head, self.next_row, *joined, self.end_of(answer)))
 
     def _make_head(self, answer: OnlineFeatures) -> bytes:
         return b"\x85\xa8features" + _packed.encode(answer.features) + b"\xa4rows"

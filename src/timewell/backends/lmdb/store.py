@@ -262,7 +262,8 @@ def _rows(txn: lmdb.Transaction, keys: Sequence[bytes]) -> list[bytes | None]:
     get: Callable[[bytes], bytes | None] = txn.get  # type: ignore[assignment]  # no transaction here asks for buffers
     if len(keys) == 1 and 0 < len(keys[0]) <= LONGEST_PLAIN:
         return [get(keys[0])]
-    if not keys or (max(map(len, keys)) <= LONGEST_PLAIN and all(keys)):
+    sizes = set(map(len, keys))
+    if 0 not in sizes and max(sizes, default=0) <= LONGEST_PLAIN:
         return list(map(get, keys))
     return [row_of(key, get(name_of(key))) for key in keys]
 
