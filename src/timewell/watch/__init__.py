@@ -1,0 +1,1 @@
+"""Watching: how fresh the features are, and who is told when they are not."""
