@@ -18,7 +18,6 @@ from child import Work
 from serve_entities import CHECKED, KEY, checks_of, columns, keys_of
 
 import timewell as tw
-from timewell.serve.response import OnlineFeatures
 
 CALLERS = 64
 Call = tuple[float, bool]  # how long it took, and whether it was answered without Redis
@@ -71,24 +70,18 @@ def tasks(*, place: str, requests: str, count: int, port: int) -> Work:
     store = tw.FeatureStore(place)
     names = columns(1)
 
-    async def get(key: int) -> OnlineFeatures:
-        if store.project.config.serving.coalesce:
-            return await store.aget_online_features(names, [{KEY: key}])
-        # the store's own asyncio call always shares; who does not want that asks from threads
-        return await loop.run_in_executor(executor, store.get_online_features, names, [{KEY: key}])
-
     async def ask(mine: list[int]) -> list[Call]:
         calls = []
         for key in mine:
             began = time.perf_counter()
-            found = await get(key)
+            found = await store.aget_online_features(names, [{KEY: key}])
             calls.append((time.perf_counter() - began, found.degraded))
         return calls
 
     async def all_of(shares: list[list[int]]) -> list[Call]:
         return list(itertools.chain.from_iterable(await asyncio.gather(*(ask(mine) for mine in shares))))
 
-    loop, executor = asyncio.new_event_loop(), ThreadPoolExecutor(CALLERS)
+    loop = asyncio.new_event_loop()
     return _counted(store, requests, count, port, lambda shares: loop.run_until_complete(all_of(shares)))
 
 
