@@ -26,6 +26,7 @@ from timewell.stores.records import (
     PutOutcome,
     StoreSide,
 )
+from timewell.stores.runs import Runs
 from timewell.stores.shadows import Shadows
 
 __all__ = [
@@ -68,6 +69,11 @@ class Registry(Protocol):
     @property
     def leases(self) -> Leases:
         """Who may do what only one process may do at a time."""
+        ...
+
+    @property
+    def runs(self) -> Runs:
+        """How the last runs ended."""
         ...
 
     def put(self, records: Sequence[DefinitionRecord], *, actor: str, at_us: int) -> list[PutOutcome]:

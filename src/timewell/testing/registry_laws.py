@@ -36,6 +36,7 @@ from timewell.testing.registry_records import (
     source_record,
 )
 from timewell.testing.rollback_laws import RollbackLaws
+from timewell.testing.run_laws import RunLaws
 from timewell.testing.shadow_laws import PromoteLaws, StagingLaws
 from timewell.types import DAY_US
 
@@ -418,6 +419,7 @@ class RegistryLaws(
     RollbackLaws,
     GarbageLaws,
     ErasureLaws,
+    RunLaws,
 ):
     """All laws of a registry.
 

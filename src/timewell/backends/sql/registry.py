@@ -14,6 +14,7 @@ from timewell.backends.sql.registry_erasure import SqlErasure
 from timewell.backends.sql.registry_garbage import SqlGarbage
 from timewell.backends.sql.registry_leases import SqlLeases
 from timewell.backends.sql.registry_shadows import SqlShadows
+from timewell.backends.sql.runs import SqlRuns
 from timewell.backends.sql.state import SqlState
 from timewell.stores.registry import (
     AuditRow,
@@ -47,6 +48,7 @@ class SqlRegistry:
         self.garbage = SqlGarbage(database)
         self.erasure = SqlErasure(database)
         self.leases = SqlLeases(database)
+        self.runs = SqlRuns(database)
 
     def put(self, records: Sequence[DefinitionRecord], *, actor: str, at_us: int) -> list[PutOutcome]:
         """Register definitions, all or none."""

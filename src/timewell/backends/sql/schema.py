@@ -29,7 +29,7 @@ from sqlalchemy import (
     Text,
 )
 
-FORMATS = ("0001", "0002")  # ids of the migrations, oldest first; the last is this program's
+FORMATS = ("0001", "0002", "0003")  # ids of the migrations, oldest first; the last is this program's
 FORMAT = FORMATS[-1]
 
 METADATA = MetaData(
@@ -276,6 +276,23 @@ online_build = Table(
     _number("rows"),
     _number("bytes"),
     _number("run_end_us"),
+)
+
+run = Table(
+    "run",
+    METADATA,
+    _text("group_name", key=True),
+    _text("version", key=True),
+    _text("store", key=True),
+    _number("succeeded_us"),
+    _number("read_us"),
+    _number("complete_through_us"),
+    Column("newest_event_us", BigInteger),
+    _number("failed_us"),
+    _number("failures"),
+    _text("error"),
+    _text("problem"),
+    comment="0 stands for never",
 )
 
 lease = Table(
