@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import lmdb
@@ -37,6 +38,8 @@ def made(place: Path, cache: Path, entities: int, *, settings: str = "") -> Path
         store.materialize_online(as_of=AS_OF)
         store.close()
         (place / _READY).touch()
+    with closing(tw.FeatureStore(place)) as store:
+        store.upgrade()  # made by an earlier program, perhaps
     return place
 
 

@@ -103,6 +103,8 @@ class ServingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Share of the requests that are to be answered; what is left below it is the error budget.
     sample_rate, sample_by
         Share of what is served that is kept to be compared later: always of the same entities, or of any request.
+    sample_most
+        About so many vectors a second each process keeps at most.
     sample_retention
         How long samples are kept.
     spans
@@ -121,6 +123,7 @@ class ServingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     availability: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.999
     sample_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     sample_by: Literal["entity", "request"] = "entity"
+    sample_most: Annotated[int, msgspec.Meta(ge=1)] = 100
     sample_retention: str = "7d"
     spans: bool = False
     hot_bytes: str = "256MB"

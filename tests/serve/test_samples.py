@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -199,6 +199,23 @@ def test_a_full_queue_drops_and_counts_and_keeps_what_it_has(
     assert (sampler.dropped, users_in(shop, "paid_7d")) == (2, [1, 2, 3])
 
 
+def test_a_second_that_has_had_its_share_passes_over_the_rest_and_the_next_one_does_not(open_shop) -> None:
+    store = open_shop(sample_rate=1.0, sample_most=3)
+    with closing(sampler_of(store)) as sampler:
+        now_s = [10.0]
+        sampler._monotonic_s = lambda: now_s[0]
+        for user in (1, 2, 3, 4, 5):
+            serve(store, sampler, ["paid_7d"], [user])
+        now_s[0] = 10.9
+        serve(store, sampler, ["paid_7d"], [6])
+        assert sampler.passed_over == 3
+        now_s[0] = 11.0
+        serve(store, sampler, ["paid_7d"], [7, 8])
+        sampler.flush()
+        assert (sampler.passed_over, sampler.dropped) == (3, 0)
+        assert users_in(store, "paid_7d") == [1, 2, 3, 7, 8]
+
+
 def test_a_caller_who_changes_the_answer_does_not_change_the_sample(shop: tw.FeatureStore, sampler: Sampler) -> None:
     entities = [{"user_id": 7}]
     answer = shop.get_online_features(["paid_7d"], entities)
@@ -308,6 +325,7 @@ def test_the_settings_are_checked(tmp_path: Path) -> None:
     for text, told in [
         ("sample_rate = 2", "sample_rate"),
         ('sample_by = "moon"', "sample_by"),
+        ("sample_most = 0", "sample_most"),
         ('sample_retention = "1 month"', "sample_retention"),
     ]:
         (tmp_path / "timewell.toml").write_text(f"[serving]\n{text}\n")
