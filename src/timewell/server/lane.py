@@ -26,6 +26,7 @@ AnswerNow = Callable[[Scope, bytes], Whole | None]
 _HEAD_END: Final = b"\r\n\r\n"
 _KEEP_ALIVE: Final = b"keep-alive"
 _SPECIAL: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
+_NEVER_TWICE: Final = frozenset({b"x-request-id", b"traceparent"})  # a head with one of these is not seen again
 _LONGEST_HEAD: Final = 4_096
 _MOST_HEADS: Final = 1_024
 
@@ -136,7 +137,10 @@ class Lane(_Protocol):
         body_at = data.find(_HEAD_END) + len(_HEAD_END)
         scope = cycle.scope
         headers = {name: value.lower() for name, value in scope["headers"]}
-        plain = headers.keys().isdisjoint(_SPECIAL) and headers.get(b"connection", _KEEP_ALIVE) == _KEEP_ALIVE
+        plain = (
+            headers.keys().isdisjoint(_SPECIAL | _NEVER_TWICE)
+            and headers.get(b"connection", _KEEP_ALIVE) == _KEEP_ALIVE
+        )
         if data[body_at:] == cycle.body and plain and scope["http_version"] == "1.1" and body_at <= _LONGEST_HEAD:
             if len(self.heads) >= _MOST_HEADS:  # a caller that varies its headers must not fill the memory
                 self.heads.clear()
