@@ -20,13 +20,15 @@ def get(self: Reader, ask: Ask) -> OnlineFeatures:
     """Answer as ``Reader.get`` does; no clock is read for the account, nothing is counted and nobody sampled."""
     now_us = self._clock_us()
     prepared, entities = self._prepare(reader._asked(ask), ask.service, perf_counter_ns()).prepared, ask.entities  # noqa: SLF001
-    lone = prepared.lone if ask.max_staleness_us is None and reader._is_one(entities) else None  # noqa: SLF001
-    key = None if lone is None else lone_key(lone, entities)
+    lone = key = None
+    if ask.max_staleness_us is None and type(entities) is list and len(entities) == 1:
+        lone = prepared.lone
+        key = None if lone is None else lone_key(lone, entities)
     if lone is not None and key is not None:
         keys, wanted = [[key]], [ReadKeys(lone.build, [key])]
     else:
         keys, wanted = reader._keys(prepared, entities)  # noqa: SLF001
-    found = self._read(prepared, wanted, now_us)
+    found = self._reads.read(wanted) if prepared.stored else self._read(prepared, wanted, now_us)  # noqa: SLF001
     answer = lone_answer(prepared, lone, found, now_us) if lone is not None and key is not None else None
     if answer is None:
         answer = self._answer(ask, prepared, keys, found, now_us)

@@ -59,6 +59,7 @@ def get(kind):
         ((("newest",), ()), {}),
         (((), ENTITIES), {"service": "model"}),
         ((["ordered_at"], ENTITIES), {"service": "model", "max_staleness": "1h"}),
+        ((["newest"], ENTITIES), {"defaults": {"newest": 1.5}}),
     ],
 )
 @pytest.mark.parametrize("coalesce", [True, False])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import redis
 
 import timewell as tw
 from timewell.errors import StoreUnavailable
@@ -140,6 +141,54 @@ def test_an_emptied_store_is_noticed_by_the_next_request_and_the_next_refresh_fi
     answer = ask(shop, 7, 8)
     assert not answer.degraded
     assert is_right(answer, 7, 8)
+
+
+def test_a_store_restored_from_an_older_copy_is_noticed_and_the_next_refresh_mends_it(
+    shop: tw.FeatureStore, server: RedisServer
+) -> None:
+    copy = Copy(server)
+    shop.project.clock.move(3_600_000_000)  # type: ignore[attr-defined]  # a frozen clock
+    shop.materialize_online()
+    newer = ask(shop, 7, 8)
+    assert not newer.degraded
+    copy.restore()
+    time.sleep(0.25)  # rows that are kept
+    for _ in range(3):
+        answer = ask(shop, 7, 8)
+        assert answer.degraded
+        assert answer.as_of_us["payments"] == newer.as_of_us["payments"] - 3_600_000_000, "it says which"
+        assert ask(shop, 9).degraded, "by the shortest way, too"
+    assert shop._reader._reads.counters()["store_rolled_back"]() >= 3
+    shop.project.clock.move(3_600_000_000)  # type: ignore[attr-defined]
+    shop.materialize_online()
+    assert not ask(shop, 7, 8).degraded
+    assert is_right(ask(shop, 7, 8, 9), 7, 8, 9)
+
+
+def test_a_reader_that_remembers_no_state_is_caught(
+    shop: tw.FeatureStore, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broken control."""
+    monkeypatch.setattr(reads.RemoteReads, "_newest_of", lambda _, wanted: [None] * len(wanted))
+    with pytest.raises(AssertionError):
+        test_a_store_restored_from_an_older_copy_is_noticed_and_the_next_refresh_mends_it(shop, server)
+
+
+class Copy:
+    """What a Redis holds now, to be put back later."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._client = redis.Redis(port=server.port)
+        self._held = {key: self._client.dump(key) for key in self._client.scan_iter()}
+
+    def restore(self) -> None:
+        """Put it back, as a restore of yesterday's file would."""
+        with self._client.pipeline() as whole:
+            whole.flushall()
+            for key, dumped in self._held.items():
+                whole.restore(key, 0, dumped)
+            whole.execute()
+        self._client.close()
 
 
 def test_who_wants_no_fallback_is_told(shop: tw.FeatureStore, proxy: FaultProxy) -> None:

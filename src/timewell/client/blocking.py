@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import sleep
 from types import TracebackType
 from typing import Self
@@ -63,6 +63,7 @@ class Client:
         *,
         service: str | None = None,
         max_staleness: str | None = None,
+        defaults: Mapping[str, object] | None = None,
     ) -> OnlineFeatures:
         """Return the present feature vectors of some entities, with a status for every value.
 
@@ -76,6 +77,8 @@ class Client:
             A feature service instead of, or besides, ``features``.
         max_staleness
             A duration such as ``1h``: values of older builds are marked ``stale``.
+        defaults
+            Feature to the value that stands in where the server's store does not answer.
 
         Raises
         ------
@@ -83,7 +86,7 @@ class Client:
             As in process; ``ServerUnreachable`` if no answer came in time, ``RequestRefused`` and ``ServerFailed`` for
             what only a server says.
         """
-        asked = asked_for(features, service, max_staleness)
+        asked = asked_for(features, service, max_staleness, defaults)
         if self._merged is not None and len(entities) == 1:
             return self._merged.get(asked, entities[0])
         return self._send(asked, entities)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import sleep
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -51,9 +51,10 @@ class AsyncClient:
         *,
         service: str | None = None,
         max_staleness: str | None = None,
+        defaults: Mapping[str, object] | None = None,
     ) -> OnlineFeatures:
         """Do as :meth:`timewell.client.Client.get`."""
-        asked = asked_for(features, service, max_staleness)
+        asked = asked_for(features, service, max_staleness, defaults)
         if self._merged is not None and len(entities) == 1:
             return await self._merged.get(asked, entities[0])
         return await self._send(asked, entities)

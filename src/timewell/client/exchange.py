@@ -30,11 +30,18 @@ class Asked(NamedTuple):
     features: tuple[str, ...]
     service: str | None
     max_staleness: str | None
+    defaults: bytes  # packed, so that calls with equal ones are alike
 
 
-def asked_for(features: Sequence[str] | str, service: str | None, max_staleness: str | None) -> Asked:
+def asked_for(
+    features: Sequence[str] | str,
+    service: str | None,
+    max_staleness: str | None,
+    defaults: Mapping[str, object] | None,
+) -> Asked:
     """Return what a call asks for."""
-    return Asked((features,) if isinstance(features, str) else tuple(features), service, max_staleness)
+    names = (features,) if isinstance(features, str) else tuple(features)
+    return Asked(names, service, max_staleness, _encode(defaults) if defaults else b"")
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -61,7 +68,7 @@ class _ProblemAnswer(msgspec.Struct, frozen=True):
     error: _Problem
 
 
-_encode = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode = msgspec.msgpack.Decoder(_Answer).decode
 _decode_problem = msgspec.json.Decoder(_ProblemAnswer).decode
 _instant = lru_cache(1_024)(parse_instant)
@@ -88,6 +95,8 @@ def write(asked: Asked, entities: Sequence[Entity]) -> bytes:
         body["service"] = asked.service
     if asked.max_staleness is not None:
         body["max_staleness"] = asked.max_staleness
+    if asked.defaults:
+        body["defaults"] = msgspec.Raw(asked.defaults)
     return _encode(body)
 
 

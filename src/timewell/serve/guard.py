@@ -16,10 +16,10 @@ from typing import Final, Literal, TypeVar
 from timewell.errors import StoreUnavailable
 
 Found = TypeVar("Found")
-Cause = Literal["no_answer", "breaker_open", "crowded", "emptied"]
+Cause = Literal["no_answer", "breaker_open", "crowded", "emptied", "rolled_back"]
 BreakerState = Literal["closed", "open", "half_open"]
 
-CAUSES: Final[tuple[Cause, ...]] = ("no_answer", "breaker_open", "crowded", "emptied")
+CAUSES: Final[tuple[Cause, ...]] = ("no_answer", "breaker_open", "crowded", "emptied", "rolled_back")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

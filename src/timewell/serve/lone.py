@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from timewell.serve.prepare import Entities, Prepared, PreparedGroup, pack_int
 from timewell.serve.response import OnlineFeatures
 from timewell.serve.vectors import NIL
@@ -37,7 +39,10 @@ def lone_answer(
     mark, (packed,) = one
     if packed is None or mark is None or mark.schema_hash != group.schema_hash:
         return None
-    row = group.decode(packed)
+    try:
+        row = group.unpack(packed)
+    except (msgspec.DecodeError, ValueError):
+        return None
     if now_us - mark.as_of_us >= group.window_ttl_us or (NIL in packed and None in row):
         return None
     if group.time_column is not None and row[group.time_column] <= now_us - group.latest_ttl_us:  # type: ignore[operator]

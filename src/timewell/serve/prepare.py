@@ -78,7 +78,7 @@ class PreparedGroup:
     build: str
     entity: int
     schema_hash: str
-    decode: Callable[[bytes], list[object]]
+    unpack: Callable[[bytes], list[object]]
     decode_many: Callable[[Sequence[bytes | None]], list[list[object] | None]]
     take: Callable[[Values], list[object]] | None
     time_column: int | None
@@ -205,7 +205,7 @@ def _prepare_group(
         build=build,
         entity=encoders.setdefault(kind, (len(encoders), keys_encoder(group, layout.encode_key)))[0],
         schema_hash=layout.codec.schema_hash,
-        decode=layout.codec.decode,
+        unpack=layout.codec.unpack,
         decode_many=layout.codec.decode_many,
         take=None if places == list(range(layout.codec.width)) else picker(places),
         time_column=max(one.time_column for one in wanted) if latest else None,

@@ -16,7 +16,7 @@ from zlib import crc32
 import msgspec
 
 from timewell.catalog.lookup import load_catalog
-from timewell.errors import NeverMaterialized, StateBusy, TimewellError
+from timewell.errors import InvalidRequest, NeverMaterialized, StateBusy, TimewellError
 from timewell.serve.account import Account, Noted
 from timewell.serve.fallback import fallback_vectors
 from timewell.serve.lone import lone_answer, lone_key
@@ -118,6 +118,8 @@ class Reader:
         Raises
         ------
         UnknownFeature, UnknownService, NotOnline, NeverMaterialized, MissingKey, InvalidKey
+        InvalidRequest
+            A default for a feature that is not asked for.
         StoreUnavailable
             Only where ``[serving] on_unavailable = "error"``.
         """
@@ -125,15 +127,21 @@ class Reader:
         noted = self._prepare(_asked(ask), ask.service, began_ns)
         prepared, entities = noted.prepared, ask.entities
         try:
-            lone = prepared.lone if ask.max_staleness_us is None and _is_one(entities) else None
-            key = None if lone is None else lone_key(lone, entities)
+            if ask.defaults:
+                _check_defaults(ask.defaults, prepared)
+            lone = key = None
+            if ask.max_staleness_us is None and type(entities) is list and len(entities) == 1:
+                lone = prepared.lone
+                key = None if lone is None else lone_key(lone, entities)
             keys: list[Keys]
             if lone is not None and key is not None:
                 keys, wanted = [[key]], [ReadKeys(lone.build, [key])]
             else:
                 keys, wanted = _keys(prepared, entities)
-            found = self._read(prepared, wanted, now_us)
-            answer = lone_answer(prepared, lone, found, now_us) if lone is not None and key is not None else None
+            found = self._reads.read(wanted) if prepared.stored else self._read(prepared, wanted, now_us)
+            answer = None
+            if lone is not None and key is not None and not self._reads.behind:
+                answer = lone_answer(prepared, lone, found, now_us)
             if answer is None:
                 answer = self._answer(ask, prepared, keys, found, now_us)
         except TimewellError as problem:
@@ -153,6 +161,8 @@ class Reader:
         began_ns, now_us = perf_counter_ns(), self._clock_us()
         noted = self._prepare(_asked(ask), ask.service, began_ns)
         try:
+            if ask.defaults:
+                _check_defaults(ask.defaults, noted.prepared)
             keys, wanted = _keys(noted.prepared, ask.entities)
             found = await self._aread(noted.prepared, wanted, now_us)
             answer = self._answer(ask, noted.prepared, keys, found, now_us)
@@ -196,6 +206,7 @@ class Reader:
             mark, rows = one or (None, [])
             if mark is not None and mark.schema_hash == group.schema_hash:
                 as_of[group.name] = min(mark.as_of_us, as_of.get(group.name, mark.as_of_us))
+                degraded = degraded or group.build in self._reads.behind
                 parts.append(vectors_of(group, mark, rows if len(rows) == len(mine) else _expanded(mine, rows), moment))
                 continue
             if one is not None and not self._reads.emptied():
@@ -253,8 +264,12 @@ def _asked(ask: Ask) -> tuple[str, ...]:
     return (features,) if isinstance(features, str) else tuple(features)
 
 
-def _is_one(entities: Entities) -> bool:
-    return type(entities) is list and len(entities) == 1
+def _check_defaults(defaults: Mapping[str, object], prepared: Prepared) -> None:
+    """Refuse a default for what is not asked for: a misspelled one would be missed only when the store is down."""
+    for name in defaults:
+        if name not in prepared.columns:
+            known = ", ".join(prepared.columns)
+            raise InvalidRequest(problem=f"defaults names {name!r}, which is not among the features asked for: {known}")
 
 
 def _keys(prepared: Prepared, entities: Entities) -> tuple[list[Keys], list[ReadKeys]]:

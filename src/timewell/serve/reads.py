@@ -19,10 +19,19 @@ from timewell.serve.guard import CAUSES, Guard
 from timewell.stores.online import BuildRows, OnlineStore, ReadKeys
 
 Wanted = Sequence[ReadKeys]
+State = tuple[int, int]  # of a build: its as_of and how often it was refreshed; one follows the other
 
 
 class Reads(Protocol):
-    """Reads rows; ``None`` means that the store did not answer."""
+    """Reads rows; ``None`` means that the store did not answer.
+
+    Attributes
+    ----------
+    behind
+        Builds of which the store holds an older state than it held before: it was restored from a copy.
+    """
+
+    behind: frozenset[str]
 
     def read(self, wanted: Wanted) -> list[BuildRows] | None:
         """Read from a thread."""
@@ -55,6 +64,8 @@ class Reads(Protocol):
 
 class LocalReads:
     """Reads of a store in this process: nothing is waited for, so nothing is kept and nothing guarded."""
+
+    behind: frozenset[str] = frozenset()
 
     def __init__(self, store: OnlineStore) -> None:
         self.read = store.read
@@ -116,6 +127,8 @@ class RemoteReads:
     def __init__(self, store: OnlineStore, name: str, settings: RemoteSettings, guard: Guard | None = None) -> None:
         self.guard = guard or Guard(name)
         self.cache = HotRows(settings.cache_entries, settings.cache_age_s)
+        self.behind = frozenset()
+        self._newest: dict[str, State] = {}
         self._store = store
         self._settings = settings
         self._threads = Coalescer(self._guarded, name)
@@ -126,13 +139,14 @@ class RemoteReads:
         if (kept := self.cache.find(wanted)) is not None:
             return kept
         read = self._threads.read if self._settings.coalesce else self._guarded
+        newest = self._newest_of(wanted)
         try:
             found = read(wanted, self._settings.timeout_s)
         except StoreUnavailable:
             if self._settings.raises:
                 raise
             return None
-        self.cache.keep(wanted, found)
+        self._take(wanted, found, newest)
         return found
 
     async def aread(self, wanted: Wanted) -> list[BuildRows] | None:
@@ -144,13 +158,14 @@ class RemoteReads:
         loop = asyncio.get_running_loop()
         if self._tasks is None or self._tasks.loop is not loop:
             self._tasks = AsyncCoalescer(self._guarded, loop)
+        newest = self._newest_of(wanted)
         try:
             found = await self._tasks.read(wanted, self._settings.timeout_s)
         except StoreUnavailable:
             if self._settings.raises:
                 raise
             return None
-        self.cache.keep(wanted, found)
+        self._take(wanted, found, newest)
         return found
 
     def remember(self, build: str, keys: Sequence[bytes | None]) -> Remembered | None:
@@ -179,6 +194,25 @@ class RemoteReads:
         if self._tasks is not None:
             self._tasks.close()
             self._tasks = None
+
+    def _newest_of(self, wanted: Wanted) -> list[State | None]:
+        """Return the newest state read of each build; what a read that begins now finds is not older."""
+        return [self._newest.get(build) for build, _ in wanted]
+
+    def _take(self, wanted: Wanted, found: Sequence[BuildRows], newest: Sequence[State | None]) -> None:
+        """Keep what was read, unless it is older than what was read before."""
+        for (build, _), (mark, _), before in zip(wanted, found, newest, strict=True):
+            if mark is None:
+                continue
+            state = (mark.as_of_us, mark.refresh_seq)
+            if before is not None and state < before and self._store.capabilities.whole_refreshes:
+                self.guard.count("rolled_back")
+                self.behind |= {build}
+            elif build in self.behind:
+                self.behind -= {build}
+            self._newest[build] = max(state, self._newest.get(build, state))
+        if not self.behind:
+            self.cache.keep(wanted, found)
 
     def _guarded(self, wanted: Wanted, timeout_s: float) -> list[BuildRows]:
         return self.guard.call(partial(self._store.read, wanted, timeout_s=timeout_s))

@@ -19,8 +19,8 @@ from timewell.errors import UsageError
 from timewell.serve.response import OnlineFeatures
 from timewell.server.access import Granted
 from timewell.server.answers import AnswerEncoder, JsonEncoder, MessagePackEncoder
-from timewell.server.forms import RequestDecoder
-from timewell.server.frames import encode_frame
+from timewell.server.forms import Asked, RequestDecoder
+from timewell.server.frames import check_fit, encode_frame
 from timewell.server.keys import with_dates
 from timewell.server.limits import LIMITS, Limits
 from timewell.server.media import ARROW, BODIES, Media
@@ -47,6 +47,7 @@ class _Known:
 
     epoch: int
     groups: frozenset[str]
+    columns: tuple[str, ...]
     inline: bool
     dates: frozenset[str]
     dtypes: tuple[str, ...]
@@ -80,10 +81,13 @@ class FeaturesEndpoint:
         known = self._known.get((asked.features, asked.service))
         if known is None or not known.inline or len(asked.entities) > INLINE_ENTITIES:
             return None
-        call.granted.check_groups(known.groups)  # before anything is read
-        entities = with_dates(asked.entities, known.dates)
+        self._check(call, asked, known)
         found = self._store.get_online_features(
-            asked.features, entities, service=asked.service, max_staleness=asked.max_staleness
+            asked.features,
+            with_dates(asked.entities, known.dates),
+            service=asked.service,
+            max_staleness=asked.max_staleness,
+            defaults=asked.defaults,
         )
         return self._encoded(call, known, found)
 
@@ -100,12 +104,21 @@ class FeaturesEndpoint:
         if known is None:
             await self._learn((asked.features, asked.service), call.granted)
             return None  # most lists can be answered at once then
-        call.granted.check_groups(known.groups)
-        entities = with_dates(asked.entities, known.dates)
+        self._check(call, asked, known)
         found = await self._store.aget_online_features(
-            asked.features, entities, service=asked.service, max_staleness=asked.max_staleness
+            asked.features,
+            with_dates(asked.entities, known.dates),
+            service=asked.service,
+            max_staleness=asked.max_staleness,
+            defaults=asked.defaults,
         )
         return self._encoded(call, known, found)
+
+    def _check(self, call: Call, asked: Asked, known: _Known) -> None:
+        """Refuse a request that its answer could not be given to, before anything is read."""
+        call.granted.check_groups(known.groups)
+        if asked.defaults and call.wanted_as == ARROW:
+            check_fit(asked.defaults, known.columns, known.dtypes)
 
     def _encoded(self, call: Call, known: _Known, found: OnlineFeatures) -> bytes | None:
         """Return the answer as bytes; ``None`` where what is known of its features was known of another epoch."""
@@ -116,7 +129,7 @@ class FeaturesEndpoint:
                 return None  # its names may mean other types and groups now
         if call.wanted_as == ARROW:
             return encode_frame(found, known.dtypes)
-        return self._encoders[call.wanted_as].encode(found, known.floats if same else None)
+        return self._encoders[call.wanted_as].encode(found, known.floats if same and not found.degraded else None)
 
     async def _learn(self, asked: _List, granted: Granted) -> None:
         """Prepare a list of features that was not asked for at this epoch yet."""
@@ -143,6 +156,7 @@ class FeaturesEndpoint:
         return _Known(
             epoch=catalog.epochs.epoch,
             groups=names,
+            columns=tuple(item.column for item in resolved),
             inline=not self._store.project.online.capabilities.remote
             and not any(item.feature.computed for item in resolved),
             dates=frozenset(

@@ -16,6 +16,7 @@ from timewell.server.media import JSON, Media
 from timewell.server.problems import NotJson, NotMessagePack
 
 KeyValue = int | float | str | bool | None
+DefaultValue = bool | int | float | str | list[bool | int | float | str | None] | None
 Reference = Annotated[
     str,
     msgspec.Meta(
@@ -44,10 +45,20 @@ class FeaturesRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         Annotated[str, msgspec.Meta(max_length=64, description="A duration such as `1h`: older values are `stale`.")]
         | None
     ) = None
+    defaults: (
+        Annotated[
+            dict[str, DefaultValue],
+            msgspec.Meta(
+                description="Feature, as `features` of the answer calls it, to the value that stands in, with the status "
+                "`default`, where the store does not answer; null for those not named."
+            ),
+        ]
+        | None
+    ) = None
 
 
 FeatureValue = Annotated[
-    bool | int | float | str | list[bool | int | float | str | None] | None,
+    DefaultValue,
     msgspec.Meta(
         description="Decimals, dates and timestamps are strings; NaN and infinities are the strings "
         "`NaN`, `Infinity` and `-Infinity`; an int64 keeps all its digits."
@@ -115,6 +126,7 @@ class Asked(NamedTuple):
     entities: list[dict[str, KeyValue]]
     service: str | None
     max_staleness: str | None
+    defaults: dict[str, DefaultValue] | None
 
 
 class _Quick(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -124,6 +136,7 @@ class _Quick(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     features: msgspec.Raw = msgspec.Raw(b"[]")
     service: Annotated[str, msgspec.Meta(max_length=LIMITS.name_chars)] | None = None
     max_staleness: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    defaults: dict[str, DefaultValue] | None = None
 
 
 class RequestDecoder:
@@ -164,7 +177,7 @@ class RequestDecoder:
         if features is None:
             return self._carefully(body, raw)
         check_length("entities", quick.entities, self._limits.entities)
-        return Asked(features, quick.entities, quick.service, quick.max_staleness)
+        return Asked(features, quick.entities, quick.service, quick.max_staleness, quick.defaults)
 
     def _carefully(self, body: bytes, raw: bytes | None) -> Asked:
         """Read a body that is wrong, or whose list of features is new."""
@@ -181,7 +194,7 @@ class RequestDecoder:
             if len(self._features) >= _MOST_LISTS:  # a caller that permutes its features must not fill the memory
                 self._features.clear()
             self._features[raw] = features
-        return Asked(features, asked.entities, asked.service, asked.max_staleness)
+        return Asked(features, asked.entities, asked.service, asked.max_staleness, asked.defaults)
 
     def _explained(self, body: bytes, problem: Exception) -> TimewellError:
         """Turn what the decoder says into our words."""

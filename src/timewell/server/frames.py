@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 import pyarrow as pa
 
+from timewell.errors import InvalidRequest
 from timewell.serve.response import OnlineFeatures
 from timewell.stores.arrow import to_arrow_type
 
 STATUS_SUFFIX: Final = "__status"
 _STATUS: Final = pa.dictionary(pa.int8(), pa.string())
+
+
+def check_fit(defaults: Mapping[str, object], features: Sequence[str], dtypes: Sequence[str]) -> None:
+    """Refuse a default that its column could not hold: it would be found out only when the store is down.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    for name, dtype in zip(features, dtypes, strict=True):
+        try:
+            pa.array([defaults.get(name)], to_arrow_type(dtype))
+        except (pa.ArrowException, OverflowError, TypeError, ValueError):
+            raise InvalidRequest(problem=f"the default of {name!r} does not fit its Arrow column of type {dtype}") from None
 
 
 def encode_frame(answer: OnlineFeatures, dtypes: Sequence[str]) -> bytes:

@@ -333,6 +333,11 @@ class RowCodec:
         """Packs one row whose dates, timestamps and decimals are in wire form already; msgspec's own, for bulk writers."""
         return self._pack
 
+    @property
+    def unpack(self) -> Callable[[bytes], list[object]]:
+        """What :meth:`decode` does, by msgspec alone where types allow, without words for what is wrong."""
+        return self.decode if self._from_wire else self._unpack
+
     def decode(self, packed: bytes) -> list[object]:
         """Unpack one row: ``len(types)`` values, then one event time per ``latest`` position.
 
