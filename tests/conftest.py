@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SCALE = int(os.environ.get("TIMEWELL_TEST_SCALE", "1"))  # 10 under `./run test --all`
-FULL_SCALE, DAILY_SHARE, LEAST = 10, 25, 10
+FULL_SCALE, DAILY_SHARE, LEAST = 10, 25, 20
 
 # what a developer has set for the command line must not change what a test sees
 for _name in [name for name in os.environ if name.startswith("TIMEWELL_")]:
@@ -32,7 +32,7 @@ settings.load_profile("default")
 
 @pytest.fixture(scope="session")
 def scale() -> Callable[[int], int]:
-    """Turn a stated count into this run's: all of it under ``--all``, else a 25th but at least 10 (if stated)."""
+    """Turn a stated count into this run's: all of it under ``--all``, else a 25th but at least 20 (if stated)."""
 
     def scaled(stated: int) -> int:
         return stated if SCALE >= FULL_SCALE else min(stated, max(LEAST, stated * SCALE // DAILY_SHARE))

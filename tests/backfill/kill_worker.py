@@ -1,19 +1,9 @@
-"""A backfill's whole life in a process that kills itself: ``kill_worker.py PROJECT POINT`` or ``... PROJECT @SECONDS``.
-
-``POINT`` is the number of a durable call, ``b`` or ``a`` before it for *before* or *after* the call. ``PROJECT count``
-runs to the end and prints how many there are.
-"""
+"""A backfill's whole life, for ``tests.forking``: a project to make, and a job that can be killed at any point."""
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,9 +14,9 @@ from timewell.backends.lmdb.store import LmdbStore
 from timewell.backends.sql.database import Database
 from timewell.errors import NoShadow
 
-NOW = "2026-02-01T00:00:00Z"
+NOW = "2026-01-15T00:00:00Z"
 START = datetime(2026, 1, 1, tzinfo=UTC)
-USERS, DAYS = 12, 31
+USERS, DAYS = 12, 14
 DURABLE: list[tuple[type, str]] = [
     (Database, "write"),
     (ParquetTables, "write"),
@@ -61,7 +51,7 @@ def make(place: Path) -> None:
     pq.write_table(table, place / "orders.parquet")
     fs.register_source(tw.Source(name="orders", path="orders.parquet", event_time="at"))
     fs.register_group(group("v1"))
-    fs.materialize_offline(start="2026-01-01", end="2026-01-31")
+    fs.materialize_offline(start="2026-01-01", end="2026-01-14")
     fs.materialize_online()
     fs.close()
 
@@ -83,48 +73,10 @@ def run(fs: tw.FeatureStore) -> None:
 
 
 def _promote(fs: tw.FeatureStore) -> None:
-    fs.backfill("paid", start="2026-01-01", end="2026-01-31")
+    fs.backfill("paid", start="2026-01-01", end="2026-01-14")
     fs.validate_shadow_vs_prod("paid", [{"type": "mean", "direction": "down"}])
     try:
         fs.promote_shadow("paid")
     except NoShadow:
         if live(fs) != "v2":
             raise
-
-
-def count(point: str) -> list[int]:
-    """Count durable calls, and die at the one that is named."""
-    calls = [0]
-
-    def dying(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*given: Any, **named: Any) -> Any:
-            calls[0] += 1
-            mine = calls[0]
-            if point == f"b{mine}":
-                os.kill(os.getpid(), signal.SIGKILL)
-            done = real(*given, **named)
-            if point == f"a{mine}":
-                os.kill(os.getpid(), signal.SIGKILL)
-            return done
-
-        return call
-
-    for owner, name in DURABLE:
-        setattr(owner, name, dying(getattr(owner, name)))
-    return calls
-
-
-def main() -> None:
-    place, point = Path(sys.argv[1]), sys.argv[2]
-    calls = count(point)
-    if point.startswith("@"):
-        threading.Timer(float(point[1:]), os.kill, (os.getpid(), signal.SIGKILL)).start()
-    fs = tw.FeatureStore(place, now=NOW)
-    run(fs)
-    fs.close()
-    print(calls[0], flush=True)
-    os._exit(0)  # a timer that is still running must not hold the process
-
-
-if __name__ == "__main__":
-    main()

@@ -2,48 +2,37 @@
 
 from __future__ import annotations
 
-import importlib.util
-import random
 import shutil
 import signal
-import subprocess
-import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 import timewell as tw
+from tests.backfill import kill_worker as worker
+from tests.forking import Warm, points, warm
 
-WORKER = Path(__file__).with_name("kill_worker.py")
 State = dict[str, object]
 
 
 @pytest.fixture(scope="module")
-def worker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("kill_worker", WORKER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def made(worker: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose first version is live."""
     place = tmp_path_factory.mktemp("made") / "p"
     worker.make(place)
     return place
 
 
-def start(place: Path, point: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(WORKER), str(place), point]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+@pytest.fixture(scope="module")
+def jobs(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    spare = tmp_path_factory.mktemp("spare") / "p"
+    shutil.copytree(made, spare, symlinks=True)
+    with warm(worker, spare) as found:
+        yield found
 
 
-def seen(worker: ModuleType, place: Path) -> State:
+def seen(place: Path) -> State:
     """What a reader sees: the live version, its table's bytes by day, and what is served."""
     fs = tw.FeatureStore(place, now=worker.NOW)
     served = fs.get_online_features(["paid_7d", "orders_7d"], [{"user_id": user} for user in range(worker.USERS)])
@@ -58,44 +47,35 @@ def seen(worker: ModuleType, place: Path) -> State:
 
 
 @pytest.fixture(scope="module")
-def whole(worker: ModuleType, made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[State, State, int, float]:
+def whole(made: Path, jobs: Warm, tmp_path_factory: pytest.TempPathFactory) -> tuple[State, State, int, float]:
     """What is seen before and after an undisturbed run, how many durable calls it makes, and how long it takes."""
     place = tmp_path_factory.mktemp("undisturbed") / "p"
     shutil.copytree(made, place, symlinks=True)
-    before, began = seen(worker, place), time.monotonic()
-    ran = start(place, "count")
+    before, ran = seen(place), jobs.start(place, "count")
     assert ran.returncode == 0, ran.stderr
-    return before, seen(worker, place), int(ran.stdout), time.monotonic() - began
-
-
-def points(calls: int, seconds: float, wanted: int) -> list[str]:
-    """Every durable call before and after, as far as there is room, and as many random moments."""
-    draw = random.Random(38)
-    every = [f"{side}{number}" for number in range(1, calls + 1) for side in "ba"]
-    chosen = every if len(every) <= wanted else draw.sample(every, wanted)
-    return [*chosen, *(f"@{draw.uniform(0.3, seconds):.3f}" for _ in range(wanted))]
+    return before, seen(place), int(ran.stdout), ran.seconds
 
 
 def test_whatever_is_killed_readers_see_one_whole_state_and_the_next_run_ends_as_if_nothing_had_been(
-    worker: ModuleType, made: Path, whole: tuple[State, State, int, float], tmp_path: Path, scale
+    made: Path, jobs: Warm, whole: tuple[State, State, int, float], tmp_path: Path, scale
 ) -> None:
     before, after, calls, seconds = whole
     assert before["sound"] == after["sound"] == []
     assert before != after
     killed = 0
-    for point in points(calls, seconds, scale(200)):
+    for point in points(calls, seconds, wanted=scale(200), moments=scale(200) // 2, seed=38):
         place = tmp_path / point.strip("@")
         shutil.copytree(made, place, symlinks=True)
-        ended = start(place, point)
+        ended = jobs.start(place, point)
         killed += ended.returncode == -signal.SIGKILL
         assert ended.returncode in {0, -signal.SIGKILL}, (point, ended.stderr)
-        between = seen(worker, place)
+        between = seen(place)
         assert between in (before, after), point
         fs = tw.FeatureStore(place, now=worker.NOW)
         worker.run(fs)
         fs.close()
-        assert seen(worker, place) == after, point
-        assert files_on_disk(place) == files_of_registry(worker, place), point
+        assert seen(place) == after, point
+        assert files_on_disk(place) == files_of_registry(place), point
         shutil.rmtree(place)
     assert killed > scale(200)
 
@@ -105,7 +85,7 @@ def files_on_disk(place: Path) -> set[str]:
     return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
 
 
-def files_of_registry(worker: ModuleType, place: Path) -> set[str]:
+def files_of_registry(place: Path) -> set[str]:
     fs = tw.FeatureStore(place, now=worker.NOW)
     known = fs.project.registry.garbage.paths()
     fs.close()
@@ -113,17 +93,17 @@ def files_of_registry(worker: ModuleType, place: Path) -> set[str]:
 
 
 def test_a_design_that_writes_in_place_is_caught(
-    worker: ModuleType, made: Path, whole: tuple[State, State, int, float], tmp_path: Path
+    made: Path, whole: tuple[State, State, int, float], tmp_path: Path
 ) -> None:
     before, after, _, _ = whole
     place = tmp_path / "p"
     shutil.copytree(made, place, symlinks=True)
     fs = tw.FeatureStore(place, now=worker.NOW)
     fs.register_group(worker.group("v2"))
-    fs.backfill("paid", start="2026-01-01", end="2026-01-31")
+    fs.backfill("paid", start="2026-01-01", end="2026-01-14")
     [shadow] = fs.project.registry.shadows.find(status="open")
     staged = {part.file.start_us: part.file for part in fs.project.registry.shadows.staged(shadow.id)}
     for file, path in fs.offline_files("paid")[:10]:  # what a promote in place would have done when it was killed
         path.write_bytes(fs.project.tables.location(staged[file.start_us]).read_bytes())
     fs.close()
-    assert seen(worker, place) not in (before, after)
+    assert seen(place) not in (before, after)

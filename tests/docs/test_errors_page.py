@@ -9,6 +9,7 @@ import ast
 import re
 import string
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,12 @@ def test_every_command_that_a_hint_names_exists(written: str) -> None:
     assert named <= verbs
 
 
-def calls() -> Iterator[tuple[str, ast.Call | ast.Name]]:
+@cache
+def calls() -> list[tuple[str, ast.Call | ast.Name]]:
+    return list(each_call())
+
+
+def each_call() -> Iterator[tuple[str, ast.Call | ast.Name]]:
     """Every place in the package where an error class is made or raised bare, with where it stands."""
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -1,19 +1,9 @@
-"""Forgetting a person in a process that kills itself: ``forget_worker.py PROJECT POINT`` or ``... PROJECT @SECONDS``.
-
-``POINT`` is the number of a durable call, ``b`` or ``a`` before it for *before* or *after* the call. ``PROJECT count``
-runs to the end and prints how many there are.
-"""
+"""Forgetting a person, for ``tests.forking``: a project to make, and a job that can be killed at any point."""
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -67,41 +57,3 @@ def make(place: Path) -> None:
 
 def run(fs: tw.FeatureStore) -> None:
     fs.forget("email", {"email": PERSON})
-
-
-def count(point: str) -> list[int]:
-    """Count durable calls, and die at the one that is named."""
-    calls = [0]
-
-    def dying(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*given: Any, **named: Any) -> Any:
-            calls[0] += 1
-            mine = calls[0]
-            if point == f"b{mine}":
-                os.kill(os.getpid(), signal.SIGKILL)
-            done = real(*given, **named)
-            if point == f"a{mine}":
-                os.kill(os.getpid(), signal.SIGKILL)
-            return done
-
-        return call
-
-    for owner, name in DURABLE:
-        setattr(owner, name, dying(getattr(owner, name)))
-    return calls
-
-
-def main() -> None:
-    place, point = Path(sys.argv[1]), sys.argv[2]
-    calls = count(point)
-    if point.startswith("@"):
-        threading.Timer(float(point[1:]), os.kill, (os.getpid(), signal.SIGKILL)).start()
-    fs = tw.FeatureStore(place, now=NOW)
-    run(fs)
-    fs.close()
-    print(calls[0], flush=True)
-    os._exit(0)  # a timer that is still running must not hold the process
-
-
-if __name__ == "__main__":
-    main()

@@ -2,47 +2,35 @@
 
 from __future__ import annotations
 
-import importlib.util
-import random
 import shutil
 import signal
-import subprocess
-import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pyarrow.parquet as pq
 import pytest
 
 import timewell as tw
-
-WORKER = Path(__file__).with_name("forget_worker.py")
-
-
-@pytest.fixture(scope="module")
-def worker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("forget_worker", WORKER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tests.forking import Warm, points, warm
+from tests.run import forget_worker as worker
 
 
 @pytest.fixture(scope="module")
-def made(worker: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("made") / "p"
     worker.make(place)
     return place
 
 
-def start(place: Path, point: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(WORKER), str(place), point]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+@pytest.fixture(scope="module")
+def jobs(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    spare = tmp_path_factory.mktemp("spare") / "p"
+    shutil.copytree(made, spare, symlinks=True)
+    with warm(worker, spare) as found:
+        yield found
 
 
-def of_others(worker: ModuleType, place: Path) -> dict[str, object]:
+def of_others(place: Path) -> dict[str, object]:
     """What everybody else has: live, in every known file, in the shadow, online; and what is wrong with the project."""
     fs = tw.FeatureStore(place, now=worker.NOW)
     registry, tables = fs.project.registry, fs.project.tables
@@ -63,7 +51,7 @@ def of_others(worker: ModuleType, place: Path) -> dict[str, object]:
     return found
 
 
-def holders(worker: ModuleType, place: Path) -> list[Path]:
+def holders(place: Path) -> list[Path]:
     """Every file that names her, in its bytes or in what Parquet decodes."""
     files = [path for path in place.rglob("*") if path.is_file()]
     named = [path for path in files if worker.PERSON.encode() in path.read_bytes()]
@@ -71,7 +59,7 @@ def holders(worker: ModuleType, place: Path) -> list[Path]:
     return named + [path for path in decoded if worker.PERSON in str(pq.read_table(path).to_pylist())]
 
 
-def collected(worker: ModuleType, place: Path) -> tuple[set[str], set[str], list[str]]:
+def collected(place: Path) -> tuple[set[str], set[str], list[str]]:
     """Collect; return the offline files on disk, those of the registry, and the frames."""
     fs = tw.FeatureStore(place, now=worker.NOW)
     fs.collect_garbage(wait="0")
@@ -82,43 +70,34 @@ def collected(worker: ModuleType, place: Path) -> tuple[set[str], set[str], list
     return there, known, sorted(path.name for path in (place / ".timewell" / "frames").iterdir())
 
 
-def points(calls: int, seconds: float, wanted: int) -> list[str]:
-    """Durable calls, before and after, as far as there is room, and a few random moments."""
-    draw = random.Random(16)
-    every = [f"{side}{number}" for number in range(1, calls + 1) for side in "ba"]
-    chosen = every if len(every) <= wanted else draw.sample(every, wanted)
-    return [*chosen, *(f"@{draw.uniform(0.3, seconds):.3f}" for _ in range(wanted // 4))]
-
-
 def test_killed_anywhere_nobody_else_loses_a_row_and_forgetting_again_completes(
-    worker: ModuleType, made: Path, tmp_path: Path, scale
+    made: Path, jobs: Warm, tmp_path: Path, scale
 ) -> None:
     whole = tmp_path / "whole"
     shutil.copytree(made, whole, symlinks=True)
-    before, began = of_others(worker, whole), time.monotonic()
+    before = of_others(whole)
     assert before["wrong"] == []
-    assert len(holders(worker, whole)) > 12
-    ran = start(whole, "count")
+    assert len(holders(whole)) > 12
+    ran = jobs.start(whole, "count")
     assert ran.returncode == 0, ran.stderr
-    seconds, calls = time.monotonic() - began, int(ran.stdout)
-    assert of_others(worker, whole) == before
-    assert holders(worker, whole) == []
-    *_, frames = collected(worker, whole)
+    assert of_others(whole) == before
+    assert holders(whole) == []
+    *_, frames = collected(whole)
 
-    killed, tried = 0, points(calls, seconds, scale(200))
+    killed, tried = 0, points(int(ran.stdout), ran.seconds, wanted=scale(200), moments=scale(200) // 4, seed=16)
     for point in tried:
         place = tmp_path / point.strip("@")
         shutil.copytree(made, place, symlinks=True)
-        ended = start(place, point)
+        ended = jobs.start(place, point)
         killed += ended.returncode == -signal.SIGKILL
         assert ended.returncode in {0, -signal.SIGKILL}, (point, ended.stderr)
-        assert of_others(worker, place) == before, point
+        assert of_others(place) == before, point
         fs = tw.FeatureStore(place, now=worker.NOW)
         worker.run(fs)
-        assert holders(worker, place) == [], point
+        assert holders(place) == [], point
         fs.close()
-        assert of_others(worker, place) == before, point
-        there, known, kept = collected(worker, place)
+        assert of_others(place) == before, point
+        there, known, kept = collected(place)
         assert (there, kept) == (known, frames), point
         shutil.rmtree(place)
     assert killed >= sum(not point.startswith("@") for point in tried)  # a random moment may come too late

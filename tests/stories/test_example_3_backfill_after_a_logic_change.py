@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -52,6 +53,7 @@ promote_shadow('order_amount_7d')
 """
 
 
+@cache
 def orders() -> list[tuple[int, datetime, float, str]]:
     """Three thousand orders, one in ten of them a refund."""
     draw = random.Random(3)
