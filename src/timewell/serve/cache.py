@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from itertools import islice
 from time import monotonic
 from typing import Final, NamedTuple
 
@@ -21,6 +22,13 @@ class Remembered(NamedTuple):
 
     mark: BuildMark
     rows: dict[bytes, bytes | None]
+
+
+class _Unknown:
+    """Stands for a row that is not here; a row that is known not to exist is ``None``."""
+
+
+_UNKNOWN: Final = _Unknown()
 
 
 class _Held:
@@ -98,8 +106,8 @@ class HotRows:
         held = self._builds.get(build)
         if held is None:
             return None
-        rows = held.rows
-        return Remembered(held.mark, {key: rows[key] for key in keys if key is not None and key in rows})
+        known = {key: held.rows.get(key, _UNKNOWN) for key in keys if key is not None}  # some may go meanwhile
+        return Remembered(held.mark, {key: row for key, row in known.items() if not isinstance(row, _Unknown)})
 
     def clear(self) -> None:
         """Forget everything (this process changed what is served, or a person is to be forgotten)."""
@@ -108,5 +116,6 @@ class HotRows:
 
     def _bound(self, held: _Held) -> None:
         excess = len(held.rows) - self._entries
-        if excess > 0:  # a new dict: a reader may be going through this one
-            held.rows = dict(list(held.rows.items())[excess + self._entries // 8 :])
+        if excess > 0:  # many at a time: looking for the oldest passes over those that went before
+            for key in list(islice(held.rows, excess + self._entries // 8)):
+                del held.rows[key]
