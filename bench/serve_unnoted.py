@@ -28,7 +28,7 @@ def get(self: Reader, ask: Ask) -> OnlineFeatures:
         keys, wanted = [[key]], [ReadKeys(lone.build, [key])]
     else:
         keys, wanted = reader._keys(prepared, entities)  # noqa: SLF001
-    found = self._reads.read(wanted) if prepared.stored else self._read(prepared, wanted, now_us)  # noqa: SLF001
+    found = self._reads.read(wanted) if prepared.stored else self._read(prepared, wanted, now_us)
     answer = lone_answer(prepared, lone, found, now_us) if lone is not None and key is not None else None
     if answer is None:
         answer = self._answer(ask, prepared, keys, found, now_us)

@@ -14,7 +14,7 @@ from timewell.client.merging import AT_ONCE, MOST_TOGETHER, MergedCalls, MergedT
 from timewell.errors import InvalidKey, ServerUnreachable
 from timewell.serve.response import OnlineFeatures
 
-ASKED = Asked(("a",), None, None)
+ASKED = Asked(("a",), None, None, b"")
 CALLERS = 64
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import math
 
+import httpx2
 import msgspec
 import pyarrow as pa
 import pytest
@@ -23,6 +26,12 @@ def silent(shop, ask, monkeypatch):
     return shop
 
 
+async def in_arrow(application, asked: dict) -> bytes:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(application), base_url="http://127.0.0.1") as client:
+        answer = await client.post("/v1/features/get", json=asked, headers={"accept": ARROW})
+        return answer.content
+
+
 def test_a_default_stands_in_and_says_so_and_what_is_not_named_is_null(silent, ask) -> None:
     told = ask.get(**ASKED).json
     assert told["rows"] == [{"values": ["unknown", -1, None], "statuses": ["default"] * 3}]
@@ -38,20 +47,18 @@ def test_a_store_that_answers_needs_none(shop, ask) -> None:
 
 def test_message_pack_carries_what_json_cannot(silent, ask) -> None:
     asked = ASKED | {"defaults": {"real": math.inf, "rows_20d": math.nan}}
-    body = msgspec.msgpack.encode(asked)
-    sent = {"content-type": MESSAGE_PACK}
-    as_json = ask("POST", "/v1/features/get", content=body, headers=sent)
+    as_json = ask.body(msgspec.msgpack.encode(asked), **{"content-type": MESSAGE_PACK})
     assert as_json.json["rows"][0]["values"] == [None, "NaN", "Infinity"]
 
 
 def test_arrow_carries_a_default_in_its_column_and_refuses_one_that_does_not_fit_while_the_store_still_answers(
     shop, ask, monkeypatch
 ) -> None:
-    wrong = ask.get(**ASKED | {"defaults": {"rows_20d": "many"}}, headers={"accept": ARROW})
+    wrong = ask.body(json.dumps(ASKED | {"defaults": {"rows_20d": "many"}}).encode(), accept=ARROW)
     assert (wrong.status, wrong.code) == (422, "invalid_request")
     assert "rows_20d" in wrong.text
     monkeypatch.setattr(shop._reader._reads, "read", lambda _: None)
-    table = pa.ipc.open_stream(ask.bytes(**ASKED, headers={"accept": ARROW})).read_all()
+    table = pa.ipc.open_stream(asyncio.run(in_arrow(ask.application, ASKED))).read_all()
     assert table.column("rows_20d").to_pylist() == [-1]
     assert table.column("real__status").to_pylist() == ["default"]
 

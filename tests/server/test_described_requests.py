@@ -29,7 +29,9 @@ def telling_document() -> dict:
     fields["features"] |= {"items": {"enum": KNOWN}, "minItems": 1}
     fields["service"] = {"enum": ["model", None]}
     fields["max_staleness"] = {"enum": ["1h", "P1D", None]}
-    fields["defaults"] = {"anyOf": [{"type": "null"}, {"type": "object", "maxProperties": 0}]}  # names must be asked for
+    fields["defaults"] = {
+        "anyOf": [{"type": "null"}, {"type": "object", "maxProperties": 0}]
+    }  # names must be asked for
     keys = {
         "user_id": {"anyOf": [{"enum": [1, 2, 99, None]}, {"type": "integer"}]},
         "country": {"enum": ["NO", "", None]},

@@ -40,7 +40,19 @@ ODD = [
     {"user_id": {}},
     ["text"] * 3,
 ]
-NAMES = ["features", "service", "entities", "max_staleness", "defaults", "user_id", "country", "born", "request", "", "\ud83d"]
+NAMES = [
+    "features",
+    "service",
+    "entities",
+    "max_staleness",
+    "defaults",
+    "user_id",
+    "country",
+    "born",
+    "request",
+    "",
+    "\ud83d",
+]
 FEATURES = ["text", "rows_20d", "real", "person_rows", "offline", "values:day@v1", "txet"]
 
 

@@ -127,7 +127,7 @@ class RemoteReads:
     def __init__(self, store: OnlineStore, name: str, settings: RemoteSettings, guard: Guard | None = None) -> None:
         self.guard = guard or Guard(name)
         self.cache = HotRows(settings.cache_entries, settings.cache_age_s)
-        self.behind = frozenset()
+        self.behind: frozenset[str] = frozenset()
         self._newest: dict[str, State] = {}
         self._store = store
         self._settings = settings
@@ -205,7 +205,7 @@ class RemoteReads:
             if mark is None:
                 continue
             state = (mark.as_of_us, mark.refresh_seq)
-            if before is not None and state < before and self._store.capabilities.whole_refreshes:
+            if before is not None and state < before and self._store.capabilities.one_mark:
                 self.guard.count("rolled_back")
                 self.behind |= {build}
             elif build in self.behind:

@@ -27,7 +27,9 @@ def check_fit(defaults: Mapping[str, object], features: Sequence[str], dtypes: S
         try:
             pa.array([defaults.get(name)], to_arrow_type(dtype))
         except (pa.ArrowException, OverflowError, TypeError, ValueError):
-            raise InvalidRequest(problem=f"the default of {name!r} does not fit its Arrow column of type {dtype}") from None
+            raise InvalidRequest(
+                problem=f"the default of {name!r} does not fit its Arrow column of type {dtype}"
+            ) from None
 
 
 def encode_frame(answer: OnlineFeatures, dtypes: Sequence[str]) -> bytes:

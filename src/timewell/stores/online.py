@@ -82,6 +82,9 @@ class OnlineCapabilities:
     whole_refreshes
         A refresh is seen whole or not at all. Where not, a reader may meet rows of a refresh whose mark is not
         published yet; each row is still one whole state of its entity.
+    one_mark
+        A build has one mark, so that a later read never finds an earlier one. Where not, each part of a build has its
+        own, and two reads may find them in either order.
     ordered_key_bytes
         :meth:`OnlineStore.scan` yields keys of 1 to so many bytes in ascending order, and others anywhere in between;
         0 where it promises no order at all.
@@ -91,6 +94,7 @@ class OnlineCapabilities:
     scans: bool
     remote: bool = False
     whole_refreshes: bool = True
+    one_mark: bool = True
     ordered_key_bytes: int = 0
 
 

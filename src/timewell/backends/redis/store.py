@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from time import monotonic
 
 from timewell.backends.redis import changing, loading, reading
@@ -133,4 +134,5 @@ class RedisStore:
             asked = self._server.run([(b"INFO", b"cluster")], until or monotonic() + PATIENCE_S)
             is_cluster = b"cluster_enabled:1" in checked(asked, self._server.name)[0]
             self._opened = Cluster(self._server) if is_cluster else Standalone(self._server)
+            self.capabilities = replace(self.capabilities, one_mark=not is_cluster)
         return self._opened
