@@ -18,11 +18,15 @@ FEATURES = ["text", "rows_20d", "real"]
 ASKED = {"features": FEATURES, "entities": [{"user_id": 1}], "defaults": {"text": "unknown", "rows_20d": -1}}
 
 
+def no_answer(wanted):
+    return ["no_answer"] * len(wanted)
+
+
 @pytest.fixture
 def silent(shop, ask, monkeypatch):
     """The shop, whose store does not answer any more."""
     ask.get(features=FEATURES, entities=[])
-    monkeypatch.setattr(shop._reader._reads, "read", lambda _: None)
+    monkeypatch.setattr(shop._reader._reads, "read", no_answer)
     return shop
 
 
@@ -57,7 +61,7 @@ def test_arrow_carries_a_default_in_its_column_and_refuses_one_that_does_not_fit
     wrong = ask.body(json.dumps(ASKED | {"defaults": {"rows_20d": "many"}}).encode(), accept=ARROW)
     assert (wrong.status, wrong.code) == (422, "invalid_request")
     assert "rows_20d" in wrong.text
-    monkeypatch.setattr(shop._reader._reads, "read", lambda _: None)
+    monkeypatch.setattr(shop._reader._reads, "read", no_answer)
     table = pa.ipc.open_stream(asyncio.run(in_arrow(ask.application, ASKED))).read_all()
     assert table.column("rows_20d").to_pylist() == [-1]
     assert table.column("real__status").to_pylist() == ["default"]

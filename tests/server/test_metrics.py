@@ -110,4 +110,4 @@ def test_names_follow_the_conventions_and_labels_are_few(shop: tw.FeatureStore, 
     assert own
     assert all(re.fullmatch(r"[a-z_]+", name) for name in names)
     labels = set(re.findall(r'[{,](\w+)="', text))
-    assert labels <= {"group", "version", "service", "quantile", "cause", "python"}
+    assert labels <= {"group", "version", "service", "quantile", "cause", "state", "python"}

@@ -100,8 +100,9 @@ def serve(
     # by name: the server stands beside the command line in the layers, and neither is built on the other
     server = import_module("timewell.server")
     if worker:
-        listener, link = (socket.socket(fileno=int(handle)) for handle in worker.split(","))
-        server.serve_as_worker(store, listener, link)
+        *handles, restarts = (int(number) for number in worker.split(","))
+        listener, link = (socket.socket(fileno=handle) for handle in handles)
+        server.serve_as_worker(store, listener, link, restarts)
         return Answer(document={}, show=lambda _: None)
     project = store.project.config.project
     answers: list[Answer] = []

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from timewell.catalog.lookup import Resolved
-from timewell.errors import TimewellError, UsageError
-from timewell.serve.latency import FOLDER, LatencyBook
+from timewell.errors import StoreUnavailable, TimewellError, UsageError
+from timewell.serve.guard import BreakerState, Lack, cause_of
+from timewell.serve.latency import BREAKER, FOLDER, LatencyBook
 from timewell.serve.prepare import Entities, Prepared
 from timewell.serve.response import OnlineFeatures
 from timewell.serve.sample import EVERYONE, SampledRequest, Sampler, sampled_request
@@ -61,10 +62,17 @@ class Account:
             sampled=sampled_request(resolved, prepared.service) if self._sampler is not None else None,
         )
 
-    def follow(self, counters: Mapping[str, Callable[[], int]]) -> None:
-        """Keep counts that others make in this process."""
+    def follow(self, counters: Mapping[str, Callable[[], int]], breaker: Callable[[], BreakerState]) -> None:
+        """Keep counts that others make in this process, and the state of the breaker before its store."""
         for name, count in counters.items():
             self.book.follow(name, count)
+        self.book.watch(BREAKER, breaker, usual="closed")
+
+    def lacking(self, prepared: Prepared, lacking: Sequence[tuple[str, Lack]]) -> None:
+        """Note why groups of a degraded answer are fallbacks; such an answer is noted by :meth:`answered`, too."""
+        for cause in dict.fromkeys(cause for _, cause in lacking):
+            groups = tuple(dict.fromkeys(ref for ref, why in lacking if why == cause))
+            self.book.because(groups, prepared.service, cause)
 
     def answered(self, noted: Noted, entities: Entities, answer: OnlineFeatures, took_ns: int, now_us: int) -> None:
         """Note an answer that was degraded, or may be sampled or traced."""
@@ -83,7 +91,8 @@ class Account:
         prepared, ours = noted.prepared, not isinstance(problem, UsageError)
         self.book.add(prepared.refs, prepared.service, took_ns, error=ours)
         if ours:
-            self.book.because(prepared.refs, prepared.service, problem.code)
+            why = cause_of(problem) if isinstance(problem, StoreUnavailable) else problem.code
+            self.book.because(prepared.refs, prepared.service, why)
         if self._spans is not None:
             self._trace(noted, entities, took_ns, degraded=False, error=problem.code)
 

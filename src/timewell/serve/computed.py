@@ -136,7 +136,9 @@ class SharedSession:
         """
         if not self._lock.acquire(timeout=-1 if timeout_s is None else max(0.0, timeout_s)):
             problem = f"{group.compiled.name} is computed on read, and other reads kept the engine busy"
-            raise StoreUnavailable(problem=problem, store="the machine, with fewer such reads at a time,")
+            raise StoreUnavailable(
+                problem=problem, store="the machine, with fewer such reads at a time,", cause="crowded"
+            )
         try:
             with ExitStack() as closing:
                 kept = self._taken(group)

@@ -17,6 +17,7 @@ from timewell.errors import StoreUnavailable
 
 Found = TypeVar("Found")
 Cause = Literal["no_answer", "breaker_open", "crowded", "emptied", "rolled_back"]
+Lack = Literal[Cause, "not_computed"]  # why a group's part of an answer is a fallback, or older than it was
 BreakerState = Literal["closed", "open", "half_open"]
 
 CAUSES: Final[tuple[Cause, ...]] = ("no_answer", "breaker_open", "crowded", "emptied", "rolled_back")
@@ -104,12 +105,12 @@ class Guard:
                 if self._trying or self._clock_s() < self._retry_at_s:
                     self.counts["breaker_open"] += 1
                     problem = f"it failed {self._failures} times in a row and is left alone for a moment"
-                    raise StoreUnavailable(problem=problem, store=self._store)
+                    raise StoreUnavailable(problem=problem, store=self._store, cause="breaker_open")
                 self._trying = True
             elif self._under_way >= self._settings.at_once:
                 self.counts["crowded"] += 1
                 problem = f"{self._settings.at_once} reads are under way already"
-                raise StoreUnavailable(problem=problem, store=self._store)
+                raise StoreUnavailable(problem=problem, store=self._store, cause="crowded")
             self._under_way += 1
 
     def _leave(self, *, failed: bool) -> None:
@@ -119,3 +120,8 @@ class Guard:
             self._failures = self._failures + 1 if failed else 0
             if failed:
                 self._retry_at_s = self._clock_s() + self._settings.open_s
+
+
+def cause_of(problem: StoreUnavailable) -> Cause:
+    """Return why a store did not answer; that no answer came in time where nothing else is told."""
+    return next((cause for cause in CAUSES if cause == problem.facts.get("cause")), "no_answer")

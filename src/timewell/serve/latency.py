@@ -18,11 +18,14 @@ from typing import Final
 from timewell import chance
 from timewell.clock import Clock, SystemClock
 from timewell.serve.background import Background
-from timewell.serve.slots import SLOT_US, SlotFiles
+from timewell.serve.slots import SLOT_US, SlotFiles, States
 from timewell.serve.tally import ALL, Series, Tallies, Tally
+from timewell.types import SECOND_US
 
 FOLDER: Final = "metrics"
 EVERY_S: Final = 5.0
+STATES_US: Final = int(3 * EVERY_S * SECOND_US)  # for so long a process is taken to be what it said it is
+BREAKER: Final = "store_breaker"
 _MOST_SHAPES: Final = 4_096
 _DEGRADED, _ERROR = "(degraded)", "(error)"  # no cause is written so
 
@@ -55,6 +58,8 @@ class LatencyBook:
         self._files = SlotFiles(folder)
         self._followed: dict[str, Callable[[], int]] = {}
         self._seen: dict[str, int] = {}
+        self._watched: dict[str, tuple[Callable[[], str], str]] = {}
+        self._states: dict[str, str] = {}
         self._waiting: dict[Shape, array[int]] = {}
         self._begin()
         self._background = Background(self._round, every_s=EVERY_S, forked=self._forked)
@@ -110,6 +115,12 @@ class LatencyBook:
             self._seen.setdefault(name, 0)
         self._background.start()
 
+    def watch(self, name: str, state: Callable[[], str], *, usual: str) -> None:
+        """Tell the state of something in this process to whoever scrapes, while it is not as usual."""
+        with self._lock:
+            self._watched[name] = state, usual
+        self._background.start()
+
     # --- beside the requests -----------------------------------------------------------------------------------------
 
     def flush(self) -> None:
@@ -158,7 +169,7 @@ class LatencyBook:
         with self._lock:
             lines = list(self._waiting.items())
             marks, self._marks = self._marks, Counter()
-            followed = dict(self._followed)
+            followed, watched = dict(self._followed), dict(self._watched)
         for shape, waiting in lines:
             count = len(waiting)
             if count:
@@ -173,10 +184,16 @@ class LatencyBook:
             seen, self._seen[name] = self._seen[name], count_of()
             if self._seen[name] > seen:
                 self._slot.count(name, self._seen[name] - seen)
+        before = self._states
+        states = {name: (state_of(), usual) for name, (state_of, usual) in watched.items()}
+        self._states = {name: state for name, (state, usual) in states.items() if state != usual}
+        if self._states or before:  # said again and again while it lasts: the word of a dead process runs out
+            self._slot.changed = True
 
     def _write(self) -> None:
         if self._slot.changed:
-            self._files.write(self._slot.start_us, self._slot.writer, self._slot.tallies.written())
+            states = States(self._states, self._clock.now_us())
+            self._files.write(self._slot.start_us, self._slot.writer, self._slot.tallies.written(), states)
             self._slot.changed = False
 
     def _forked(self) -> None:
@@ -185,6 +202,7 @@ class LatencyBook:
             del waiting[:]
         self._begin()
         self._seen = {name: count() for name, count in self._followed.items()}
+        self._states = {}
 
 
 class _Slot:

@@ -7,15 +7,13 @@ way, :mod:`timewell.serve.vectors`, which says what is right; tests compare the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 from timewell.serve.prepare import Entities, Prepared, PreparedGroup, pack_int
+from timewell.serve.reads import Found
 from timewell.serve.response import OnlineFeatures
 from timewell.serve.vectors import NIL
 from timewell.stores.codec import INT_TAG, SIGN_64
-from timewell.stores.online import BuildRows
 
 
 def lone_key(group: PreparedGroup, entities: Entities) -> bytes | None:
@@ -29,12 +27,10 @@ def lone_key(group: PreparedGroup, entities: Entities) -> bytes | None:
     return pack_int(INT_TAG, number + SIGN_64)
 
 
-def lone_answer(
-    prepared: Prepared, group: PreparedGroup, found: Sequence[BuildRows | None] | None, now_us: int
-) -> OnlineFeatures | None:
+def lone_answer(prepared: Prepared, group: PreparedGroup, found: Found, now_us: int) -> OnlineFeatures | None:
     """Return the answer made of what was read, or ``None`` where the general way must make it."""
-    one = found[0] if found is not None else None
-    if one is None:
+    one = found[0]
+    if isinstance(one, str):
         return None
     mark, (packed,) = one
     if packed is None or mark is None or mark.schema_hash != group.schema_hash:

@@ -11,10 +11,12 @@ from functools import cached_property
 
 from timewell.catalog.layout import RowLayout
 from timewell.catalog.lookup import Catalog, source_catalog
-from timewell.errors import LimitExceeded, TimewellError
+from timewell.errors import LimitExceeded, StoreUnavailable, TimewellError
 from timewell.serve.computed import ComputedGroup, SharedSession
+from timewell.serve.guard import Lack, cause_of
 from timewell.serve.preload import Preload
 from timewell.serve.prepare import PreparedGroup
+from timewell.serve.reads import Found
 from timewell.stores.memory import parse_bytes
 from timewell.stores.online import BuildRows, ReadKeys
 from timewell.stores.project import Project
@@ -22,7 +24,7 @@ from timewell.stores.query import SourceCatalog
 from timewell.types import parse_duration
 
 log = logging.getLogger("timewell.serve")
-ReadStore = Callable[[Sequence[ReadKeys]], list[BuildRows] | None]
+ReadStore = Callable[[Sequence[ReadKeys]], Found]
 _SECOND_US = 1_000_000
 
 
@@ -68,37 +70,34 @@ class Origins:
 
     def read(
         self, groups: Sequence[PreparedGroup], wanted: Sequence[ReadKeys], now_us: int, read_store: ReadStore
-    ) -> list[BuildRows | None]:
-        """Return the rows of each group; ``None`` where what it comes from did not answer.
+    ) -> Found:
+        """Return the rows of each group, or why what it comes from did not answer.
 
         Raises
         ------
         LimitExceeded
             More entities than are computed at once.
         """
-        found = [
-            self._computed(group, one, now_us) if group.computed else self._held(group, one)
+        near = [
+            self._computed(group, group.computed, one, now_us) if group.computed else self._held(group, one)
             for group, one in zip(groups, wanted, strict=True)
         ]
-        left = [place for place, group in enumerate(groups) if found[place] is None and not group.computed]
-        if left:
-            stored: Sequence[BuildRows | None] | None = read_store([wanted[place] for place in left])
-            for place, rows in zip(left, stored or (None,) * len(left), strict=True):
-                found[place] = rows
-        return found
+        left = [one for one, rows in zip(wanted, near, strict=True) if rows is None]
+        stored = iter(read_store(left) if left else ())
+        return [next(stored) if rows is None else rows for rows in near]
 
-    def _computed(self, group: PreparedGroup, wanted: ReadKeys, now_us: int) -> BuildRows | None:
-        if group.computed is None:
-            return None
+    def _computed(
+        self, group: PreparedGroup, computed: ComputedGroup, wanted: ReadKeys, now_us: int
+    ) -> BuildRows | Lack:
         try:
-            return group.computed.read(wanted.keys, now_us, timeout_s=self._wait_s)
+            return computed.read(wanted.keys, now_us, timeout_s=self._wait_s)
         except LimitExceeded:
             raise
         except TimewellError as problem:
             if self._raises:
                 raise
             log.warning("%s could not be computed: %s", group.ref, problem)
-            return None
+            return cause_of(problem) if isinstance(problem, StoreUnavailable) else "not_computed"
 
     def _held(self, group: PreparedGroup, wanted: ReadKeys) -> BuildRows | None:
         return self.hot.read(wanted.build, wanted.keys) if group.hot else None

@@ -19,18 +19,18 @@ from timewell.catalog.lookup import load_catalog
 from timewell.errors import InvalidRequest, NeverMaterialized, StateBusy, TimewellError
 from timewell.serve.account import Account, Noted
 from timewell.serve.fallback import fallback_vectors
+from timewell.serve.guard import Lack
 from timewell.serve.lone import lone_answer, lone_key
 from timewell.serve.origins import Origins
 from timewell.serve.prepare import Entities, Keys, Prepared, PreparedGroup, prepare
-from timewell.serve.reads import Reads, RemoteSettings, open_reads
+from timewell.serve.reads import Found, Reads, RemoteSettings, open_reads
 from timewell.serve.response import OnlineFeatures
 from timewell.serve.vectors import GroupVectors, Moment, side_by_side, vectors_of
-from timewell.stores.online import BuildRows, ReadKeys
+from timewell.stores.online import ReadKeys
 from timewell.stores.project import Project
 from timewell.types import parse_duration
 
 log = logging.getLogger("timewell.serve")
-Found = Sequence[BuildRows | None] | None  # per group; None where what it is read from did not answer
 _POLL_NS = 200_000_000
 _NEVER = float("-inf")
 _MOST_INLINE = 100  # entities: reading more of them holds up an event loop for longer than a hop to a thread
@@ -82,7 +82,7 @@ class Reader:
     def _reads(self) -> Reads:
         """The way to the store, opened by the first request: who only registers needs none."""
         reads = open_reads(self._project.online, self._project.config.online.backend, _settings(self._project))
-        self._account.follow(reads.counters())
+        self._account.follow(reads.counters(), reads.breaker)
         return reads
 
     @cached_property
@@ -199,23 +199,30 @@ class Reader:
         moment = Moment(now_us, ask.max_staleness_us)
         parts: list[GroupVectors] = []
         as_of: dict[str, int] = {}
-        degraded = False
-        for number, group in enumerate(prepared.groups):
+        lacking: list[tuple[str, Lack]] = []
+        for group, one in zip(prepared.groups, found, strict=True):
             mine = keys[group.entity]
-            one = found[number] if found is not None else None
-            mark, rows = one or (None, [])
-            if mark is not None and mark.schema_hash == group.schema_hash:
-                as_of[group.name] = min(mark.as_of_us, as_of.get(group.name, mark.as_of_us))
-                degraded = degraded or group.build in self._reads.behind
-                parts.append(vectors_of(group, mark, rows if len(rows) == len(mine) else _expanded(mine, rows), moment))
-                continue
-            if one is not None and not self._reads.emptied():
-                raise _lost(group)
-            degraded = True
+            if isinstance(one, str):
+                cause: Lack = one
+            else:
+                mark, rows = one
+                if mark is not None and mark.schema_hash == group.schema_hash:
+                    as_of[group.name] = min(mark.as_of_us, as_of.get(group.name, mark.as_of_us))
+                    if group.build in self._reads.behind:
+                        lacking.append((group.ref, "rolled_back"))
+                    rows = rows if len(rows) == len(mine) else _expanded(mine, rows)
+                    parts.append(vectors_of(group, mark, rows, moment))
+                    continue
+                if not self._reads.emptied():
+                    raise _lost(group)
+                cause = "emptied"
+            lacking.append((group.ref, cause))
             remembered = self._reads.remember(group.build, mine)
             if remembered is not None:
                 as_of[group.name] = remembered.mark.as_of_us
             parts.append(fallback_vectors(group, mine, remembered, moment, ask.defaults or {}))
+        if lacking:
+            self._account.lacking(prepared, lacking)
         values, statuses = side_by_side(prepared, parts)
         return OnlineFeatures(
             features=prepared.columns,
@@ -223,7 +230,7 @@ class Reader:
             row_statuses=statuses,
             epoch=prepared.epoch,
             as_of_us=as_of,
-            degraded=degraded,
+            degraded=bool(lacking),
         )
 
     def _prepare(self, asked: tuple[str, ...], service: str | None, now_ns: int) -> Noted:

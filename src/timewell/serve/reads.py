@@ -15,15 +15,16 @@ from typing import Protocol
 from timewell.errors import StoreUnavailable
 from timewell.serve.cache import HotRows, Remembered
 from timewell.serve.coalesce import AsyncCoalescer, Coalescer
-from timewell.serve.guard import CAUSES, Guard
+from timewell.serve.guard import CAUSES, BreakerState, Guard, Lack, cause_of
 from timewell.stores.online import BuildRows, OnlineStore, ReadKeys
 
 Wanted = Sequence[ReadKeys]
+Found = Sequence[BuildRows | Lack]  # per build: its rows, or why there are none
 State = tuple[int, int]  # of a build: its as_of and how often it was refreshed; one follows the other
 
 
 class Reads(Protocol):
-    """Reads rows; ``None`` means that the store did not answer.
+    """Reads rows; what the store did not answer is told by its cause.
 
     Attributes
     ----------
@@ -33,11 +34,11 @@ class Reads(Protocol):
 
     behind: frozenset[str]
 
-    def read(self, wanted: Wanted) -> list[BuildRows] | None:
+    def read(self, wanted: Wanted) -> Found:
         """Read from a thread."""
         ...
 
-    async def aread(self, wanted: Wanted) -> list[BuildRows] | None:
+    async def aread(self, wanted: Wanted) -> Found:
         """Read from an event loop, which is not blocked."""
         ...
 
@@ -51,6 +52,10 @@ class Reads(Protocol):
 
     def counters(self) -> dict[str, Callable[[], int]]:
         """Return what is counted here, by name; each only grows."""
+        ...
+
+    def breaker(self) -> BreakerState:
+        """Return whether the store is read, or left alone for a while."""
         ...
 
     def clear(self) -> None:
@@ -70,7 +75,7 @@ class LocalReads:
     def __init__(self, store: OnlineStore) -> None:
         self.read = store.read
 
-    async def aread(self, wanted: Wanted) -> list[BuildRows] | None:
+    async def aread(self, wanted: Wanted) -> Found:
         """Read at once: it takes microseconds."""
         return self.read(wanted)
 
@@ -84,6 +89,10 @@ class LocalReads:
     def counters(self) -> dict[str, Callable[[], int]]:
         """Return nothing."""
         return {}
+
+    def breaker(self) -> BreakerState:
+        """Say that the store is read."""
+        return "closed"
 
     def clear(self) -> None:
         """Do nothing."""
@@ -134,7 +143,7 @@ class RemoteReads:
         self._threads = Coalescer(self._guarded, name)
         self._tasks: AsyncCoalescer | None = None
 
-    def read(self, wanted: Wanted) -> list[BuildRows] | None:
+    def read(self, wanted: Wanted) -> Found:
         """Read from a thread."""
         if (kept := self.cache.find(wanted)) is not None:
             return kept
@@ -142,14 +151,11 @@ class RemoteReads:
         newest = self._newest_of(wanted)
         try:
             found = read(wanted, self._settings.timeout_s)
-        except StoreUnavailable:
-            if self._settings.raises:
-                raise
-            return None
-        self._take(wanted, found, newest)
-        return found
+        except StoreUnavailable as problem:
+            return self._lacking(wanted, problem)
+        return self._taken(wanted, found, newest)
 
-    async def aread(self, wanted: Wanted) -> list[BuildRows] | None:
+    async def aread(self, wanted: Wanted) -> Found:
         """Read from an event loop, which is not blocked."""
         if (kept := self.cache.find(wanted)) is not None:
             return kept
@@ -161,12 +167,9 @@ class RemoteReads:
         newest = self._newest_of(wanted)
         try:
             found = await self._tasks.read(wanted, self._settings.timeout_s)
-        except StoreUnavailable:
-            if self._settings.raises:
-                raise
-            return None
-        self._take(wanted, found, newest)
-        return found
+        except StoreUnavailable as problem:
+            return self._lacking(wanted, problem)
+        return self._taken(wanted, found, newest)
 
     def remember(self, build: str, keys: Sequence[bytes | None]) -> Remembered | None:
         """Return the last that is known, when the store did not answer."""
@@ -185,6 +188,10 @@ class RemoteReads:
         }
         return kept | {f"store_{cause}": partial(self.guard.counts.__getitem__, cause) for cause in CAUSES}
 
+    def breaker(self) -> BreakerState:
+        """Return whether the store is read, or left alone for a while."""
+        return self.guard.state
+
     def clear(self) -> None:
         """Forget what was read."""
         self.cache.clear()
@@ -199,8 +206,14 @@ class RemoteReads:
         """Return the newest state read of each build; what a read that begins now finds is not older."""
         return [self._newest.get(build) for build, _ in wanted]
 
-    def _take(self, wanted: Wanted, found: Sequence[BuildRows], newest: Sequence[State | None]) -> None:
-        """Keep what was read, unless it is older than what was read before."""
+    def _lacking(self, wanted: Wanted, problem: StoreUnavailable) -> Found:
+        """End a read that the store did not answer."""
+        if self._settings.raises:
+            raise problem
+        return [cause_of(problem)] * len(wanted)
+
+    def _taken(self, wanted: Wanted, found: list[BuildRows], newest: Sequence[State | None]) -> Found:
+        """End a read: keep what it found, unless that is older than what was read before."""
         for (build, _), (mark, _), before in zip(wanted, found, newest, strict=True):
             if mark is None:
                 continue
@@ -213,6 +226,7 @@ class RemoteReads:
             self._newest[build] = max(state, self._newest.get(build, state))
         if not self.behind:
             self.cache.keep(wanted, found)
+        return found
 
     def _guarded(self, wanted: Wanted, timeout_s: float) -> list[BuildRows]:
         return self.guard.call(partial(self._store.read, wanted, timeout_s=timeout_s))

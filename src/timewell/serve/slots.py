@@ -13,11 +13,12 @@ import fcntl
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -35,12 +36,21 @@ _MANY: Final = 500
 _NAME: Final = re.compile(r"(\d+)-(\d+)-[\w.-]+\.slot")
 
 
+class States(NamedTuple):
+    """What a process says of itself at an instant: name to state, of those that are not as usual."""
+
+    states: Mapping[str, str]
+    at_us: int
+
+
 class _Slot(msgspec.Struct, frozen=True, kw_only=True):
-    """One file. ``merged`` names the files that went into it."""
+    """One file. ``merged`` names the files that went into it; ``states`` are those of its process at ``at_us``."""
 
     format: int
     series: list[Written] = []
     merged: list[str] = []
+    states: Mapping[str, str] = {}
+    at_us: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -66,12 +76,29 @@ class SlotFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def write(self, start_us: int, writer: str, series: Sequence[Written]) -> None:
+    def write(self, start_us: int, writer: str, series: Sequence[Written], now: States | None = None) -> None:
         """Put a writer's file of the minute that begins at an instant in place; nothing where the state is gone."""
         if not self._is_there():
             return
-        path = self._path(start_us, SLOT_US, writer)
-        durable.write_bytes(path, msgspec.msgpack.encode(_Slot(format=_FORMAT, series=list(series))))
+        states, at_us = now or States({}, 0)
+        slot = _Slot(format=_FORMAT, series=list(series), states=states, at_us=at_us)
+        durable.write_bytes(self._path(start_us, SLOT_US, writer), msgspec.msgpack.encode(slot))
+
+    def states(self, now_us: int, fresh_us: int) -> Counter[tuple[str, str]]:
+        """Return how many processes told of each name and state, of those that wrote less than ``fresh_us`` ago.
+
+        A writer is ``PROCESS.NUMBER``; the newest word of a process counts.
+        """
+        newest: dict[str, _Slot] = {}
+        for file in self._files():
+            if file.length_us != SLOT_US or file.end_us + fresh_us < now_us:
+                continue
+            with suppress(FileNotFoundError):
+                slot = _read(file.path)
+                told_by = file.path.stem.split("-", 2)[2].rpartition(".")[0]
+                if slot and abs(now_us - slot.at_us) < fresh_us:  # a clock set back must not make old words new
+                    newest[told_by] = max(slot, newest.get(told_by, slot), key=lambda one: one.at_us)
+        return Counter(state for slot in newest.values() for state in slot.states.items())
 
     def read(self, since_us: int, until_us: int) -> Tallies:
         """Return what was counted from ``since_us`` to ``until_us``, of whole minutes (hours, where it is older)."""

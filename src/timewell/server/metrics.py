@@ -19,7 +19,7 @@ from timewell import __version__
 from timewell.catalog.lookup import RegisteredGroup
 from timewell.clock import SystemClock
 from timewell.serve.budgets import QUANTILES, strictest
-from timewell.serve.latency import FOLDER, flush_books
+from timewell.serve.latency import BREAKER, FOLDER, STATES_US, flush_books
 from timewell.serve.slots import SlotFiles
 from timewell.serve.tally import Kind, Tallies, Tally
 from timewell.store import FeatureStore
@@ -66,6 +66,8 @@ class _Measured(Collector):
         yield from _requests("timewell_group", "group", totals, lately)
         yield from _requests("timewell_service", "service", totals, lately)
         yield from _counts(totals)
+        if self._groups is None:
+            yield _breakers(files.states(now_us, STATES_US))
         yield _budgets(group for group in catalog.live_groups() if self._sees(group.compiled.name))
         yield from self._builds()
 
@@ -139,6 +141,11 @@ def _counts(totals: Tallies) -> Iterator[Metric]:
     for (kind, name), tally in sorted(totals.items()):
         if kind == "count":
             yield _counter(f"timewell_{name}", f"{name.replace('_', ' ').capitalize()}.", [({}, tally.requests)])
+
+
+def _breakers(told: Mapping[tuple[str, str], int]) -> Metric:
+    states = [({"state": state}, told.get((BREAKER, state), 0)) for state in ("open", "half_open")]
+    return _gauge("timewell_store_breakers", "Processes that leave the online store alone, or try it again.", states)
 
 
 def _budgets(groups: Iterable[RegisteredGroup]) -> Metric:

@@ -19,6 +19,7 @@ import uvicorn
 
 from timewell.clock import FrozenClock
 from timewell.errors import BindRefused, CannotListen
+from timewell.serve.latency import FOLDER, LatencyBook
 from timewell.server.application import Application
 from timewell.server.deadlines import Waiting, with_deadlines
 from timewell.server.draining import DrainingServer
@@ -106,8 +107,18 @@ def serve(
         listener.close()
 
 
-def serve_as_worker(store: FeatureStore, listener: socket.socket, link: socket.socket) -> None:
-    """Serve on the socket of the process that started this one, until it says so or is gone."""
+def serve_as_worker(store: FeatureStore, listener: socket.socket, link: socket.socket, restarts: int = 0) -> None:
+    """Serve on the socket of the process that started this one, until it says so or is gone.
+
+    Parameters
+    ----------
+    restarts
+        Of workers, that nobody counted yet: the process that started this one opens nothing of the project.
+    """
+    if restarts:
+        book = LatencyBook(store.project.state / FOLDER)
+        book.follow("worker_restarts", lambda: restarts)
+        book.close()
     server = make_server(store)
     link.setblocking(False)
     server.link = link

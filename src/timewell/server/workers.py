@@ -34,6 +34,7 @@ class _Worker:
     process: subprocess.Popen[bytes]
     link: socket.socket
     started_s: float
+    tells: int
     short_lives: int = 0
     restart_at_s: float | None = None
 
@@ -45,7 +46,8 @@ class Workers:
     Attributes
     ----------
     command
-        How to start one; the numbers of its socket and of its link to this process are added as the last argument.
+        How to start one; the numbers of its socket and of its link to this process are added as the last argument,
+        with the number of restarts that nobody counted yet.
     listener
         The socket that they share.
     count
@@ -53,7 +55,7 @@ class Workers:
     grace_s
         How long they may take to stop.
     restarts
-        How often one was started again.
+        How often one was started again. The next worker that gets ready counts them where metrics are kept.
     """
 
     command: Sequence[str]
@@ -62,6 +64,7 @@ class Workers:
     grace_s: float
     restarts: int = 0
     stopping: bool = False
+    _untold: int = 0
     _all: list[_Worker] = field(default_factory=list)
 
     def run(self, on_ready: Callable[[], None]) -> None:
@@ -95,7 +98,7 @@ class Workers:
         ours, theirs = socket.socketpair()
         handles = (self.listener.fileno(), theirs.fileno())
         try:
-            argument = f"{handles[0]},{handles[1]}"
+            argument = f"{handles[0]},{handles[1]},{self._untold}"
             process = subprocess.Popen(  # noqa: S603  # our own program, no shell
                 [*self.command, argument], pass_fds=handles, stdin=subprocess.DEVNULL
             )
@@ -104,7 +107,8 @@ class Workers:
             raise WorkerFailed(problem=f"cannot be started: {problem.strerror or problem}") from None
         finally:
             theirs.close()
-        return _Worker(process=process, link=ours, started_s=time.monotonic(), short_lives=short_lives)
+        tells, self._untold = self._untold, 0
+        return _Worker(process=process, link=ours, started_s=time.monotonic(), tells=tells, short_lives=short_lives)
 
     def _wait_for_first(self) -> None:
         until_s = time.monotonic() + _START_S
@@ -129,10 +133,12 @@ class Workers:
                 short = worker.short_lives + 1 if now_s - worker.started_s < _SHORT_LIFE_S else 0
                 worker.short_lives = short
                 worker.restart_at_s = now_s + (min(_LONGEST_DELAY_S, 0.1 * 2**short) if short else 0.0)
+                self._untold += 0 if _was_ready(worker.link) else worker.tells
                 worker.link.close()
                 log.warning("worker %d ended with code %d and is started again", worker.process.pid, code)
             if worker.restart_at_s <= now_s and not self.stopping:
                 self.restarts += 1
+                self._untold += 1
                 self._all[place] = self._start(worker.short_lives)
                 log.info("%d restarts of workers so far", self.restarts)
 
@@ -149,3 +155,12 @@ class Workers:
                 worker.process.kill()
                 worker.process.wait()
             worker.link.close()
+
+
+def _was_ready(link: socket.socket) -> bool:
+    """Whether a worker said before it ended that it was ready."""
+    link.setblocking(False)
+    try:
+        return link.recv(1) == READY
+    except OSError:
+        return False
