@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-import redis
 
 import timewell as tw
 from timewell.errors import StoreUnavailable
 from timewell.serve import reads
+from timewell.serve.budgets import latency
 from timewell.testing.fault_proxy import FaultProxy
 from timewell.testing.redis_server import RedisServer, running_server
+from timewell.types import HOUR_US
 
 NOW = "2026-03-01T00:00:00Z"
 SLACK_S = 1.0  # of a busy machine; how long a read takes on a quiet one is measured by bench/serve.py
@@ -112,6 +113,8 @@ def test_every_answer_comes_in_time_and_says_what_it_is(
     counts = shop._reader._reads.counters()
     assert counts["store_no_answer"]() >= 5
     assert counts["store_breaker_open"]() >= 1
+    assert sum(causes(shop).values()) == 12, "each degraded answer has its cause"
+    assert causes(shop)["breaker_open"] >= 1
 
     proxy.heal()
     server.thaw()
@@ -136,6 +139,7 @@ def test_an_emptied_store_is_noticed_by_the_next_request_and_the_next_refresh_fi
         assert answer.row_statuses[1] == ("default", "default"), "never passed off as an entity without events"
         assert time.monotonic() < end
     assert counts["store_emptied"]() >= 1
+    assert causes(shop)["emptied"] >= 1
     [report] = shop.materialize_online()
     assert report.action == "built"
     answer = ask(shop, 7, 8)
@@ -143,52 +147,52 @@ def test_an_emptied_store_is_noticed_by_the_next_request_and_the_next_refresh_fi
     assert is_right(answer, 7, 8)
 
 
-def test_a_store_restored_from_an_older_copy_is_noticed_and_the_next_refresh_mends_it(
-    shop: tw.FeatureStore, server: RedisServer
+def test_a_store_restarted_from_an_older_dump_is_noticed_by_every_process_and_the_next_refresh_mends_it(
+    shop: tw.FeatureStore, server: RedisServer, proxy: FaultProxy
 ) -> None:
-    copy = Copy(server)
-    shop.project.clock.move(3_600_000_000)  # type: ignore[attr-defined]  # a frozen clock
+    server.ask("SAVE")
+    shop.project.clock.move(HOUR_US)  # type: ignore[attr-defined]  # a frozen clock
     shop.materialize_online()
     newer = ask(shop, 7, 8)
     assert not newer.degraded
-    copy.restore()
+    server.kill()
+    server.start()  # with what it had saved
     time.sleep(0.25)  # rows that are kept
-    for _ in range(3):
-        answer = ask(shop, 7, 8)
-        assert answer.degraded
-        assert answer.as_of_us["payments"] == newer.as_of_us["payments"] - 3_600_000_000, "it says which"
-        assert ask(shop, 9).degraded, "by the shortest way, too"
-    assert shop._reader._reads.counters()["store_rolled_back"]() >= 3
-    shop.project.clock.move(3_600_000_000)  # type: ignore[attr-defined]
+    counts, end = shop._reader._reads.counters(), time.monotonic() + HEALED_S
+    while not counts["store_rolled_back"]():
+        assert ask(shop, 7, 8).degraded
+        assert time.monotonic() < end
+    answer = ask(shop, 7, 8)
+    assert answer.degraded
+    assert answer.as_of_us["payments"] == newer.as_of_us["payments"] - HOUR_US, "it says which"
+    assert ask(shop, 9).degraded, "by the shortest way, too"
+    with opened(shop.project.root, proxy) as other:
+        assert ask(other, 7).degraded, "who never read what was newer goes by the registry"
+        assert ask(other, 7).as_of_us == answer.as_of_us
+    assert causes(shop)["rolled_back"] >= 4
+    shop.project.clock.move(HOUR_US)  # type: ignore[attr-defined]
     shop.materialize_online()
     assert not ask(shop, 7, 8).degraded
     assert is_right(ask(shop, 7, 8, 9), 7, 8, 9)
 
 
-def test_a_reader_that_remembers_no_state_is_caught(
-    shop: tw.FeatureStore, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("forgotten", ["_newest_of", "expect"])
+def test_a_reader_that_remembers_no_state_or_does_not_ask_the_registry_is_caught(
+    shop: tw.FeatureStore, server: RedisServer, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch, forgotten: str
 ) -> None:
-    """The broken control."""
-    monkeypatch.setattr(reads.RemoteReads, "_newest_of", lambda _, wanted: [None] * len(wanted))
+    """The broken controls."""
+    broken = {"_newest_of": lambda _, wanted: [None] * len(wanted), "expect": lambda _, states: None}
+    monkeypatch.setattr(reads.RemoteReads, forgotten, broken[forgotten])
     with pytest.raises(AssertionError):
-        test_a_store_restored_from_an_older_copy_is_noticed_and_the_next_refresh_mends_it(shop, server)
+        test_a_store_restarted_from_an_older_dump_is_noticed_by_every_process_and_the_next_refresh_mends_it(
+            shop, server, proxy
+        )
 
 
-class Copy:
-    """What a Redis holds now, to be put back later."""
-
-    def __init__(self, server: RedisServer) -> None:
-        self._client = redis.Redis(port=server.port)
-        self._held = {key: self._client.dump(key) for key in self._client.scan_iter()}
-
-    def restore(self) -> None:
-        """Put it back, as a restore of yesterday's file would."""
-        with self._client.pipeline() as whole:
-            whole.flushall()
-            for key, dumped in self._held.items():
-                whole.restore(key, 0, dumped)
-            whole.execute()
-        self._client.close()
+def causes(fs: tw.FeatureStore) -> Mapping[str, int]:
+    """Return why answers were degraded, as `timewell latency` tells it of the group."""
+    [row] = [row for row in latency(fs.project).rows if row.name == "payments@v1"]
+    return row.causes
 
 
 def test_who_wants_no_fallback_is_told(shop: tw.FeatureStore, proxy: FaultProxy) -> None:

@@ -32,6 +32,7 @@ from timewell.types import parse_duration
 
 log = logging.getLogger("timewell.serve")
 _POLL_NS = 200_000_000
+_EXPECT_NS = 1_000_000_000
 _NEVER = float("-inf")
 _MOST_INLINE = 100  # entities: reading more of them holds up an event loop for longer than a hop to a thread
 _MOST_PREPARED = 1024  # a caller that permutes its features must not fill the memory
@@ -77,6 +78,7 @@ class Reader:
         self._noted: dict[tuple[tuple[str, ...], str | None], Noted] = {}
         self._epoch = -1
         self._polled_ns = _NEVER
+        self._expected_ns = _NEVER
 
     @cached_property
     def _reads(self) -> Reads:
@@ -106,6 +108,7 @@ class Reader:
         """Release what reading holds; the reader may be used again."""
         if (reads := self.__dict__.pop("_reads", None)) is not None:
             reads.close()
+        self._expected_ns = _NEVER
         if (account := self.__dict__.pop("_account", None)) is not None:
             account.close()
         self._noted = {}
@@ -255,6 +258,7 @@ class Reader:
     def _poll(self, now_ns: int) -> None:
         try:
             epoch = self._project.registry.epoch()
+            self._expect(now_ns)
         except StateBusy as busy:
             if self._epoch < 0:
                 raise
@@ -264,6 +268,17 @@ class Reader:
         if epoch != self._epoch or self._polled_ns == _NEVER:
             self._noted = {}
         self._epoch, self._polled_ns = epoch, now_ns
+
+    def _expect(self, now_ns: int) -> None:
+        """Tell the way to the store what was written last: a store that was restored from a copy holds less.
+
+        A refresh moves no epoch, so the registry is asked again and again. It is told of a write after the store, never
+        before: what the store holds may be ahead of it, not behind.
+        """
+        if now_ns - self._expected_ns >= _EXPECT_NS and self._project.online.capabilities.remote:
+            builds = self._project.registry.builds()
+            self._reads.expect({one.build: (one.as_of_us, one.refresh_seq) for one in builds})
+            self._expected_ns = now_ns
 
 
 def _asked(ask: Ask) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ Rule: a remote store that fails costs its caller a deadline and an honest status
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -58,6 +58,10 @@ class Reads(Protocol):
         """Return whether the store is read, or left alone for a while."""
         ...
 
+    def expect(self, states: Mapping[str, State]) -> None:
+        """Learn what builds held when they were written last."""
+        ...
+
     def clear(self) -> None:
         """Forget what was read."""
         ...
@@ -93,6 +97,9 @@ class LocalReads:
     def breaker(self) -> BreakerState:
         """Say that the store is read."""
         return "closed"
+
+    def expect(self, states: Mapping[str, State]) -> None:
+        """Do nothing: the store lies beside the registry, and a restore puts back both."""
 
     def clear(self) -> None:
         """Do nothing."""
@@ -192,6 +199,11 @@ class RemoteReads:
         """Return whether the store is read, or left alone for a while."""
         return self.guard.state
 
+    def expect(self, states: Mapping[str, State]) -> None:
+        """Learn what builds held when they were written last: this process may not have read them then."""
+        for build, state in states.items():
+            self._newest[build] = max(state, self._newest.get(build, state))
+
     def clear(self) -> None:
         """Forget what was read."""
         self.cache.clear()
@@ -203,7 +215,7 @@ class RemoteReads:
             self._tasks = None
 
     def _newest_of(self, wanted: Wanted) -> list[State | None]:
-        """Return the newest state read of each build; what a read that begins now finds is not older."""
+        """Return the newest state known of each build; what a read that begins now finds is not older."""
         return [self._newest.get(build) for build, _ in wanted]
 
     def _lacking(self, wanted: Wanted, problem: StoreUnavailable) -> Found:
