@@ -29,6 +29,7 @@ from timewell.errors import (
     StoreUnavailable,
 )
 from timewell.serve import computed
+from timewell.serve.budgets import latency
 from timewell.serve.computed import ComputedGroup, SharedSession
 
 NOW = "2026-03-01T00:00:00Z"
@@ -256,6 +257,8 @@ def test_a_source_that_cannot_be_read_costs_its_group_an_honest_status_and_the_o
     assert (answer.rows, list(answer.row_statuses[0])) == ([[-1, 5]], ["default", "present"])
     assert answer.degraded
     assert "payments@v1 could not be computed" in caplog.text
+    causes = {row.name: row.causes for row in latency(shop.project).rows}
+    assert causes == {"": {"not_computed": 1}, "payments@v1": {"not_computed": 1}, "kept@v1": {}}
     with (shop.project.root / "timewell.toml").open("a", encoding="utf-8") as file:
         file.write('[serving]\non_unavailable = "error"\n')
     strict = tw.FeatureStore(shop.project.root, now=NOW)

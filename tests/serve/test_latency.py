@@ -15,10 +15,10 @@ import pytest
 from timewell import durable
 from timewell.clock import FrozenClock
 from timewell.serve import slots
-from timewell.serve.latency import LatencyBook, flush_books
+from timewell.serve.latency import STATES_US, LatencyBook, flush_books
 from timewell.serve.slots import SlotFiles
 from timewell.serve.tally import ALL, MOST_SERIES, OTHER, Tallies
-from timewell.types import DAY_US, HOUR_US, MINUTE_US
+from timewell.types import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 
 GROUP = ("group", "transactions@v1")
 SERVICE = ("service", "fraud_model")
@@ -150,6 +150,32 @@ def test_threads_that_count_while_others_write_lose_nothing(book: LatencyBook, t
     book.flush()
 
     assert files(tmp_path).totals()[GROUP].requests == 15_000
+
+
+def test_what_is_not_as_usual_is_told_by_each_process_while_it_lasts(
+    book: LatencyBook, clock: FrozenClock, tmp_path: Path
+) -> None:
+    state, other = ["open"], LatencyBook(tmp_path / "metrics", clock)
+    book.watch("breaker", lambda: state[0], usual="closed")
+    other.watch("breaker", lambda: "half_open", usual="closed")
+
+    def told() -> dict[tuple[str, str], int]:
+        return dict(files(tmp_path).states(clock.now_us(), STATES_US))
+
+    book.flush()
+    other.flush()
+    assert told() == {("breaker", "open"): 1, ("breaker", "half_open"): 1}
+    clock.move(MINUTE_US)
+    book.flush()
+    assert told() == {("breaker", "open"): 1}, "the other did not say it again: it may be dead"
+    clock.move(SECOND_US)
+    state[0] = "closed"
+    book.flush()
+    assert told() == {}
+    state[0] = "open"
+    book.flush()
+    clock.move(-HOUR_US)
+    assert told() == {}, "nor does a clock that was set back make it true for an hour"
 
 
 def test_hours_are_merged_and_days_dropped_without_a_counter_ever_falling(

@@ -110,10 +110,11 @@ def make_shop(path: Any) -> tw.FeatureStore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """An answer: its status, headers and text, and what that is as JSON."""
+    """An answer: its status, headers and content, that as text, and what it is as JSON."""
 
     status: int
     headers: Mapping[str, str]
+    content: bytes
     text: str
     json: Any
 
@@ -138,7 +139,9 @@ class Asker:
         answer = asyncio.run(ask())
         text, is_json = answer.text, answer.headers["content-type"] == "application/json"
         decoded = json.loads(text) if text and is_json else None
-        return Told(status=answer.status_code, headers=answer.headers, text=text, json=decoded)
+        return Told(
+            status=answer.status_code, headers=answer.headers, content=answer.content, text=text, json=decoded
+        )
 
     def get(self, **body: Any) -> Told:
         """Ask for feature vectors."""

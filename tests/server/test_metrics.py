@@ -69,6 +69,17 @@ def test_requests_are_told_by_group_and_service_with_quantiles_and_causes(shop, 
     assert found["timewell_service_latency_seconds_sum", at("model")] == pytest.approx(5.05)
 
 
+def test_breakers_that_are_not_closed_are_told(shop: tw.FeatureStore, book: LatencyBook) -> None:
+    assert scraped(shop)["timewell_store_breakers", at("open")] == 0
+    book.watch("store_breaker", lambda: "open", usual="closed")
+
+    found = scraped(shop)
+
+    assert found["timewell_store_breakers", at("open")] == 1
+    assert found["timewell_store_breakers", at("half_open")] == 0
+    assert "breakers" not in metrics_text(shop, {"windows"}).decode(), "nor is a caller for some groups told of them"
+
+
 def test_builds_are_told_with_their_age_by_the_clock_of_the_project(shop: tw.FeatureStore) -> None:
     before = scraped(shop)
     shop.project.clock.move(timedelta(hours=1) // timedelta(microseconds=1))

@@ -95,6 +95,8 @@ def test_a_worker_that_is_killed_is_replaced_while_the_others_answer(shop) -> No
         for _ in range(10):
             assert httpx2.get(f"{url}/health").status_code == 200
         assert before & children(process.pid) == before - {killed}
+        counted = "timewell_worker_restarts_total 1.0\n"
+        until(lambda: counted in httpx2.get(f"{url}/metrics").text, "the restart is counted")
         process.send_signal(signal.SIGTERM)
         complained = process.communicate(timeout=30)[1]
         assert process.returncode == 0
