@@ -26,7 +26,7 @@ def store() -> FeatureStore:
 
 
 def _verbs() -> list[str]:
-    return [name for name, value in vars(FeatureStore).items() if callable(value) and not name.startswith("_")]
+    return [name for name in dir(FeatureStore) if callable(getattr(FeatureStore, name)) and not name.startswith("_")]
 
 
 def __getattr__(name: str) -> Callable[..., Any]:

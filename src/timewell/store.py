@@ -36,13 +36,14 @@ from timewell.run.forget import ForgetReport, forget
 from timewell.run.register import RegisterReport, register, run_tests
 from timewell.run.retire import VersionReport, deprecate, retire
 from timewell.run.review import apply_definitions, plan_folder
-from timewell.run.upkeep import backup, last_update_epoch, offline_files, reset, restore, upgrade
+from timewell.run.upkeep import backup, offline_files, reset, restore, upgrade
 from timewell.serve.reader import Ask, Reader
 from timewell.stores.project import Project
 from timewell.stores.query import AsOf
 from timewell.stores.registry import AuditRow, FileRecord
 from timewell.stores.shadows import Promotion, ShadowRecord, StagedPartition
 from timewell.types import parse_duration
+from timewell.watch.verbs import WatchVerbs
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,8 +54,8 @@ if TYPE_CHECKING:
     from timewell.serve.response import OnlineFeatures
 
 
-class FeatureStore:
-    """A project's features: define, build, materialize, serve.
+class FeatureStore(WatchVerbs):
+    """A project's features: define, build, materialize, serve, watch.
 
     Parameters
     ----------
@@ -439,10 +440,6 @@ class FeatureStore:
         limit_us = None if max_staleness is None else parse_duration(max_staleness)
         ask = Ask(features, entities, service=service, max_staleness_us=limit_us, defaults=defaults)
         return await self._reader.aget(ask)
-
-    def get_last_update_epoch(self, feature: str) -> int | None:
-        """Return until when (whole seconds since 1970) a feature's data is complete; ``None`` if never built."""
-        return last_update_epoch(self.project, feature)
 
     def offline_files(self, feature: str) -> list[tuple[FileRecord, Path]]:
         """Return the live Parquet files of a feature's table, for any other program to read."""

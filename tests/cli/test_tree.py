@@ -51,6 +51,7 @@ TYPED = {
     "get": ("get", "order_amount_7d", "--entity", "user_id=7"),
     "serve": ("serve",),
     "latency": ("latency", "--since", "10m"),
+    "freshness": ("freshness", "order_amount_7d"),
     "token create": ("token", "create", "--scope", "features.read,catalog.read", "--expires", "90d"),
     "token list": ("token", "list"),
     "token revoke": ("token", "revoke", "TOKEN"),

@@ -17,7 +17,7 @@ def signature(name: str, function: object) -> str:
 
 
 def test_every_verb_is_there_with_its_parameters() -> None:
-    verbs = {name: getattr(tw.FeatureStore, name) for name in vars(tw.FeatureStore) if not name.startswith("_")}
+    verbs = {name: getattr(tw.FeatureStore, name) for name in dir(tw.FeatureStore) if not name.startswith("_")}
     expected = {signature(f"fs.{name}", verb) for name, verb in verbs.items() if callable(verb) and name != "init"}
     expected |= {signature("FeatureStore.init", tw.FeatureStore.init), signature("FeatureStore", tw.FeatureStore)}
     told = re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE)

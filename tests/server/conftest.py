@@ -139,9 +139,7 @@ class Asker:
         answer = asyncio.run(ask())
         text, is_json = answer.text, answer.headers["content-type"] == "application/json"
         decoded = json.loads(text) if text and is_json else None
-        return Told(
-            status=answer.status_code, headers=answer.headers, content=answer.content, text=text, json=decoded
-        )
+        return Told(status=answer.status_code, headers=answer.headers, content=answer.content, text=text, json=decoded)
 
     def get(self, **body: Any) -> Told:
         """Ask for feature vectors."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 GROUPS = ("values@v1", "windows@v1")
 MS = 1_000_000
+BOUNDS = ("900", "3600", "604800", "+Inf")
 
 
 @pytest.fixture
@@ -122,3 +123,22 @@ def test_names_follow_the_conventions_and_labels_are_few(shop: tw.FeatureStore, 
     assert all(re.fullmatch(r"[a-z_]+", name) for name in names)
     labels = set(re.findall(r'[{,](\w+)="', text))
     assert labels <= {"group", "version", "service", "quantile", "cause", "state", "python"}
+
+
+def test_ages_are_told_as_they_were_served_and_as_they_are_promised(shop: tw.FeatureStore, book: LatencyBook) -> None:
+    ages = {"values@v1": 3_600}
+    aged = LatencyBook(book.folder, ages_s=lambda: ages)
+    for _ in range(3):
+        aged.add(GROUPS, None, MS)
+    aged.flush()
+    ages["values@v1"] = 7 * 86_400 + 1
+    aged.add(GROUPS, None, MS)
+    aged.close()
+
+    found = scraped(shop)
+
+    served = {bound: found["timewell_group_served_age_seconds_bucket", at("values", "v1", bound)] for bound in BOUNDS}
+    assert served == {"900": 0, "3600": 3, "604800": 3, "+Inf": 4}
+    assert found["timewell_group_served_age_seconds_count", at("values", "v1")] == 4
+    assert found["timewell_group_served_age_seconds_sum", at("values", "v1")] == 3 * 3_600 + 7 * 86_400 + 1
+    assert ("timewell_group_served_age_seconds_count", at("windows", "v1")) not in found  # its age is not known

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from timewell.build.completeness import look_at
 from timewell.build.snapshot import exact_query
 from timewell.catalog.lookup import RegisteredGroup
 from timewell.stores.offline import EngineSession
 from timewell.stores.project import Project
 from timewell.stores.registry import FileRecord, IntervalRecord
+from timewell.stores.runs import SourceSight
 from timewell.stores.shadows import StagedPartition
 from timewell.types import Interval
 
@@ -26,16 +28,21 @@ class SourceState:
 
     session: EngineSession
     group: RegisteredGroup
-    watermark_us: int
+    sight: SourceSight
     fingerprint: str
     _digests: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, project: Project, session: EngineSession, group: RegisteredGroup) -> SourceState:
         """Look at a group's source."""
-        watermark_us = project.clock.now_us() - (group.compiled.source.delay or 0)
+        sight = look_at(project, session, group.compiled.source)
         fingerprint = session.fingerprint(group.compiled.source)
-        return cls(session=session, group=group, watermark_us=watermark_us, fingerprint=fingerprint)
+        return cls(session=session, group=group, sight=sight, fingerprint=fingerprint)
+
+    @property
+    def watermark_us(self) -> int:
+        """Up to when the source is complete."""
+        return self.sight.complete_through_us
 
     def look(self, partitions: Iterable[Interval]) -> None:
         """Find out the digests of some partitions' rows, in one pass."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from timewell.backfill.shadow import complete, shadow_of
 from timewell.backfill.validation import checks_of_last, validate
+from timewell.build.completeness import look_at
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, refuse_retired, source_catalog
 from timewell.errors import PromoteRefused, UnknownPromotion, UsageError
 from timewell.materialize.online import materialize_online
@@ -51,10 +52,12 @@ def promote_shadow(project: Project, features: str | Iterable[str], *, force: st
     for name in names:
         group, shadow = shadow_of(project, catalog, name)
         chosen[shadow.id] = (group, shadow)
+    complete_us: dict[str, int] = {}
     with project.engine.session(source_catalog(project, catalog), project.engine_settings) as session:
         for group, shadow in chosen.values():
             _catch_up(project, session, catalog, group, shadow)
-    orders = [_order(project, group, shadow, force) for group, shadow in chosen.values()]
+            complete_us[shadow.id] = look_at(project, session, group.compiled.source).complete_through_us
+    orders = [_order(project, group, shadow, force, complete_us[shadow.id]) for group, shadow in chosen.values()]
     for group, _ in chosen.values():
         _fill_online(project, catalog, group)
     return project.registry.shadows.promote(orders, actor=project.actor, at_us=project.clock.now_us())
@@ -71,23 +74,25 @@ def _catch_up(
         validate(project, session, catalog, group, shadow, checks_of_last(reports[-1]))
 
 
-def _order(project: Project, group: RegisteredGroup, shadow: ShadowRecord, force: str | None) -> PromoteOrder:
-    """Return what is to be promoted, or refuse it."""
+def _order(
+    project: Project, group: RegisteredGroup, shadow: ShadowRecord, force: str | None, complete_us: int
+) -> PromoteOrder:
+    """Return what is to be promoted, or refuse it; the source is complete up to ``complete_us``."""
     staged = project.registry.shadows.staged(shadow.id)
     digest = staged_digest(staged)
-    problem = _problem(project, group, shadow, staged, digest)
+    gaps = _gaps(group, shadow, staged, complete_us)
+    problem = _problem(project, shadow, staged, gaps, digest)
     if problem and force is None:
         raise PromoteRefused(feature=group.compiled.ref, problem=problem)
     return PromoteOrder(shadow=shadow.id, staged_digest=digest, reason=force or "")
 
 
 def _problem(
-    project: Project, group: RegisteredGroup, shadow: ShadowRecord, staged: Sequence[StagedPartition], digest: str
+    project: Project, shadow: ShadowRecord, staged: Sequence[StagedPartition], gaps: Sequence[str], digest: str
 ) -> str:
     """Return why a shadow may not become live; empty when it may."""
     if not staged:
         return "nothing is staged"
-    gaps = _gaps(group, project, shadow, staged)
     if gaps:
         return f"{len(gaps)} of its days are not staged: {', '.join(gaps[:3])}{' ...' if len(gaps) > 3 else ''}"
     damaged = [part.file.path for part in staged if not project.tables.is_there(part.file)]
@@ -105,10 +110,9 @@ def _problem(
 
 
 def _gaps(
-    group: RegisteredGroup, project: Project, shadow: ShadowRecord, staged: Sequence[StagedPartition]
+    group: RegisteredGroup, shadow: ShadowRecord, staged: Sequence[StagedPartition], complete_us: int
 ) -> list[str]:
     """Return the days of the shadow's range that are complete and not staged."""
-    complete_us = project.clock.now_us() - (group.compiled.source.delay or 0)
     step = group.compiled.every_us or DAY_US
     there = {part.file.start_us for part in staged}
     first = (

@@ -15,6 +15,7 @@ from timewell.backfill.gate import failures
 from timewell.backfill.ledger import Ledger, SourceState, Work, not_staged, work_of
 from timewell.backfill.partition import partitions
 from timewell.backfill.staging import Progress, Staging
+from timewell.build.runs import Run, noted
 from timewell.catalog.lookup import RegisteredGroup, load_catalog, source_catalog
 from timewell.catalog.prepare import check_schema
 from timewell.errors import PromoteConflict, PromoteRefused, ShadowClosed, StateBusy, Superseded
@@ -110,11 +111,21 @@ class _Run:
         self._wanted, self._progress = wanted, progress
 
     def report(self) -> OfflineReport:
-        """Run until nothing is missing, or another process did the same in between."""
+        """Run until nothing is missing, or another process did the same in between; note how that ended."""
+        with noted(self._project, self._group, "offline") as run:
+            report = self._done(run)
+            if report.failures:
+                run.failed(PromoteRefused.code, "; ".join(report.failures))
+            else:
+                run.succeeded()
+        return report
+
+    def _done(self, run: Run) -> OfflineReport:
         check_schema(self._group, self._session)
         files: list[FileRecord] = []
         for _ in range(_TRIES):
             state = SourceState.of(self._project, self._session, self._group)
+            run.sight = state.sight
             every = partitions(self._group, self._wanted)
             ready = [partition for partition in every if partition.end_us <= state.watermark_us]
             ledger = Ledger.of(self._project, self._group)

@@ -11,7 +11,7 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
-from timewell.cli import build, care, define, plan, serve, shadow, tiers, token, versions
+from timewell.cli import build, care, define, freshness, plan, serve, shadow, tiers, token, versions
 from timewell.cli.verb import fail, options, remember
 from timewell.errors import UsageError
 
@@ -109,6 +109,7 @@ def _serve(tree: TyperGroup) -> None:
     _add(tree, SERVE, "get", serve.get)
     _add(tree, SERVE, "serve", serve.serve)
     _add(tree, SERVE, "latency", serve.latency)
+    _add(tree, SERVE, "freshness", freshness.freshness)
     _add(tree, SERVE, "tiers", tiers.tiers)
     tokens = {"create": token.create, "list": token.list_tokens, "revoke": token.revoke}
     _add_group(tree, SERVE, "token", "Make, list and take back the tokens that callers of the server show.", tokens)

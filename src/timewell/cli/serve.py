@@ -142,11 +142,12 @@ def latency(
         "rows": report.rows,
     }
     return Answer(
-        document=document, show=lambda screen: _show_latency(screen, report), exit_code=1 if report.broken else 0
+        document=document, show=lambda screen: show_latency(screen, report), exit_code=1 if report.broken else 0
     )
 
 
-def _show_latency(screen: Screen, report: "LatencyReport") -> None:
+def show_latency(screen: Screen, report: "LatencyReport") -> None:
+    """Print how long requests took, for people."""
     columns = ("requests of", "verdict", "requests", "p50 ms", "p95 ms", "p99 ms", "errors", "degraded")
     screen.table(columns, [_latency_cells(row) for row in report.rows])
     since, promised = format_instant(report.since_us), f"{report.availability * 100:g} %"

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("timewell.cli")
 COMMON = "Common options"
 INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 + the signal, as shells have it
+_CLEARED = "\x1b[H\x1b[2J"  # an ANSI terminal goes to its first line and forgets what it shows
 
 
 class LogFormat(StrEnum):
@@ -153,6 +154,13 @@ class Session:
             write_json(answer.document)
         else:
             answer.show(Screen(sys.stdout))
+        sys.stdout.flush()
+
+    def redraw(self, answer: Answer) -> None:
+        """Print an answer in place of what a terminal shows; anywhere else, after what was printed before."""
+        if sys.stdout.isatty():
+            sys.stdout.write(_CLEARED)
+        answer.show(Screen(sys.stdout))
         sys.stdout.flush()
 
     def note(self, text: str) -> None:

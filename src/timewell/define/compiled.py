@@ -43,6 +43,7 @@ class CompiledFeature:
     empty: Any
     ttl_us: int | None
     sla_us: int | None
+    warn_share: float | None
     online: bool | Literal["computed"]
     tier: Tier
     owner: str | None
@@ -170,6 +171,7 @@ def _compile_feature(feature: Feature, group: FeatureGroup) -> CompiledFeature:
         empty=feature.empty if "empty" in feature.model_fields_set else zero,
         ttl_us=ttl_us,
         sla_us=chosen("freshness_sla"),
+        warn_share=chosen("warn_share"),
         online=online,
         tier=chosen("tier") or "warm",
         owner=chosen("owner"),

@@ -59,6 +59,7 @@ class _Defaults(Definition):
     tags: tuple[str, ...] = ()
     ttl: DurationUs | None = None
     freshness_sla: DurationUs | None = None
+    warn_share: float | None = Field(default=None, gt=0, le=1)
     online: Online | None = None
     tier: Tier | None = None
     tests: tuple[FeatureTest, ...] | None = None

@@ -50,6 +50,13 @@ class Source(Definition):
         ``arrival_time`` is ignored for visibility on rows whose event time is earlier (bulk-loaded history).
     delay
         How long the source is known to lag: it is complete through the instant of reading less this.
+    marker
+        Instead: a file in which whoever loads the source writes the instant up to which it is complete.
+    complete_sql
+        Instead: one SELECT over registered sources that gives that instant.
+    quiet_after
+        The longest that no event may happen. A source without news for longer is late, not quiet: it is complete only
+        so long past its newest event.
 
     Examples
     --------
@@ -75,6 +82,9 @@ class Source(Definition):
     closed: Closed | None = None
     arrival_trusted_from: InstantUs | None = None
     delay: DurationUs | None = None
+    marker: str | None = Field(default=None, min_length=1)
+    complete_sql: str | None = Field(default=None, min_length=1)
+    quiet_after: DurationUs | None = None
     owner: str | None = None
     description: str = ""
 
@@ -103,6 +113,9 @@ class Source(Definition):
             raise DefinitionError(problem="table and database go together.")
         if self.arrival_trusted_from is not None and self.arrival_time is None:
             raise DefinitionError(problem="arrival_trusted_from needs an arrival_time.")
+        if len(told := [name for name in ("delay", "marker", "complete_sql") if getattr(self, name) is not None]) > 1:
+            problem = f"{' and '.join(told)} each say up to when a source is complete: it has one of them."
+            raise DefinitionError(problem=problem)
         if self.kind == "snapshots" and self.unique_on:
             raise DefinitionError(problem="snapshots are unique on entity and event time; unique_on is for events.")
         return self

@@ -12,6 +12,8 @@ from typing import Literal
 
 import pyarrow as pa
 
+from timewell.build.completeness import look_at
+from timewell.build.runs import noted
 from timewell.build.snapshot import SnapshotRequest, snapshot
 from timewell.catalog.layout import RowLayout, is_hot, new_build_id
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, source_catalog
@@ -51,6 +53,14 @@ class OnlineReport:
     rows: int
     written: int
     deleted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a build is to hold: the values of an instant, of sources that are complete through another."""
+
+    as_of_us: int
+    through_us: int
 
 
 def materialize_online(
@@ -159,7 +169,21 @@ def _materialize_group(
     target_us = group.compiled.cut_off(as_of_us)
     if not group.compiled.online_features and not project.registry.epoch_map().layouts.get(group.key):
         return _nothing_stored(group, target_us)
-    check_schema(group, session)
+    with noted(project, group, "online") as run:
+        check_schema(group, session)
+        # before the rows: what arrives meanwhile may be read, but is not promised
+        run.sight = look_at(project, session, group.compiled.source)
+        through_us = min(target_us, run.sight.complete_through_us)
+        report = _written(project, session, group, Target(as_of_us=target_us, through_us=through_us), since_us)
+        run.succeeded()
+    return report
+
+
+def _written(
+    project: Project, session: EngineSession, group: RegisteredGroup, target: Target, since_us: int | None
+) -> OnlineReport:
+    """Compute and write a group's rows under its claim, and point the registry at them."""
+    target_us = target.as_of_us
     read_from = effective_since(group, target_us, since_us)
     layout = RowLayout.of(group)
     with claimed(project, group.compiled.ref) as claim:
@@ -174,7 +198,7 @@ def _materialize_group(
             lease_epoch=claim.lease.epoch,
             refresh_seq=0,
             rows=0,  # counted by the store
-            data_through_us=min(target_us, project.clock.now_us() - (group.compiled.source.delay or 0)),
+            data_through_us=target.through_us,
             schema_hash=layout.codec.schema_hash,
         )
         claim.check()

@@ -62,7 +62,7 @@ def refresh_rows(store: OnlineStore, build: str, rows: Rows, mark: BuildMark) ->
         if found is None:
             report = store.load(build, _one_by_one(rows), mark)
             return Written(action="rewritten", rows=report.rows, written=report.written, deleted=0)
-        if held is not None and held.as_of_us == mark.as_of_us and not found:
+        if held is not None and _says_all(held, mark) and not found:
             return Written(action="unchanged", rows=held.rows, written=0, deleted=0)
         base_seq = held.refresh_seq if held else None
         try:
@@ -73,6 +73,11 @@ def refresh_rows(store: OnlineStore, build: str, rows: Rows, mark: BuildMark) ->
             continue
         return Written(action="refreshed", rows=report.rows, written=len(found.upserts), deleted=len(found.leavers))
     raise AssertionError  # the last look returns or raises
+
+
+def _says_all(held: BuildMark, mark: BuildMark) -> bool:
+    """Whether a build's mark says what a new one would: also up to when the sources were complete."""
+    return held.as_of_us == mark.as_of_us and held.data_through_us >= mark.data_through_us
 
 
 def _one_by_one(rows: Rows) -> Iterator[Pair]:

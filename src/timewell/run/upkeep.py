@@ -13,30 +13,9 @@ from timewell.errors import ConfirmationNeeded, ReplacementUnconfirmed, StateCor
 from timewell.run.tokens import FOLDER as TOKENS
 from timewell.stores.project import Project
 from timewell.stores.registry import FileRecord
-from timewell.types import SECOND_US, format_instant
+from timewell.types import format_instant
 
 _REGISTRY = "registry.db"
-
-
-def last_update_epoch(project: Project, feature: str) -> int | None:
-    """Return until when a feature's data is complete, in whole seconds since 1970 UTC.
-
-    Judged on the online build where the feature is stored online, else on the offline table; ``None`` if never built.
-    A feature that is computed on read is as complete as its source is now.
-    """
-    found = load_catalog(project).resolve(feature)
-    if found.feature.computed:
-        return (project.clock.now_us() - (found.group.compiled.source.delay or 0)) // SECOND_US
-    if found.feature.stored:
-        through = [
-            build.data_through_us
-            for build in project.registry.builds()
-            if (build.group, build.version) == found.group.key
-        ]
-    else:
-        files = project.registry.files(*found.group.key)
-        through = [max(file.end_us for file in files)] if files else []
-    return through[0] // SECOND_US if through else None
 
 
 def offline_files(project: Project, feature: str) -> list[tuple[FileRecord, Path]]:

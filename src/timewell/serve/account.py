@@ -5,6 +5,7 @@ Rule: a good request that is neither sampled nor traced pays for one append.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,11 @@ from timewell.serve.prepare import Entities, Prepared
 from timewell.serve.response import OnlineFeatures
 from timewell.serve.sample import EVERYONE, SampledRequest, Sampler, sampled_request
 from timewell.serve.spans import open_spans
+from timewell.stores.online import OnlineStore
 from timewell.stores.project import Project
+from timewell.types import SECOND_US
+
+log = logging.getLogger("timewell.serve")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +52,16 @@ class Account:
     """
 
     def __init__(self, project: Project) -> None:
-        self.book = LatencyBook(project.state / FOLDER)
+        self._project = project
+        self._builds: dict[str, str] = {}
+        self.book = LatencyBook(project.state / FOLDER, ages_s=self.ages_s)
         self._sampler = Sampler(project) if project.config.serving.sample_rate else None
         self._spans = open_spans(project)
         self.plain = self._sampler is None and self._spans is None
 
     def of(self, prepared: Prepared, resolved: Sequence[Resolved]) -> Noted:
         """Return where a request is noted, found out once for all that are like it."""
+        self._builds.update({group.ref: group.build for group in prepared.groups if group.computed is None})
         sampler_limit = 0 if self._sampler is None else self._sampler.limit
         return Noted(
             prepared=prepared,
@@ -61,6 +69,22 @@ class Account:
             limit=sampler_limit if self._spans is None else EVERYONE,
             sampled=sampled_request(resolved, prepared.service) if self._sampler is not None else None,
         )
+
+    def ages_s(self) -> dict[str, int]:
+        """Return how old the data is of each group version that was served from a build, as far as the store tells."""
+        # never opened for this: a state that was reset meanwhile must not come to be again
+        store: OnlineStore | None = vars(self._project).get("online")
+        if store is None:
+            return {}
+        now_us, found = self._project.clock.now_us(), {}
+        try:
+            for ref, build in list(self._builds.items()):
+                mark = store.mark(build)
+                if mark is not None:
+                    found[ref] = max(0, now_us - mark.data_through_us) // SECOND_US
+        except TimewellError as problem:
+            log.debug("the ages of what is served are not known: %s", problem.code)
+        return found
 
     def follow(self, counters: Mapping[str, Callable[[], int]], breaker: Callable[[], BreakerState]) -> None:
         """Keep counts that others make in this process, and the state of the breaker before its store."""

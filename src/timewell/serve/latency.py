@@ -11,7 +11,7 @@ import threading
 import weakref
 from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +41,8 @@ class LatencyBook:
         Where the counts of all processes are kept: ``metrics`` below the state.
     clock
         When requests were; the machine's clock by default, since this is about processes and not about data.
+    ages_s
+        Tells how old the data of each group version is that is being served; asked beside the requests.
 
     Examples
     --------
@@ -52,8 +54,11 @@ class LatencyBook:
     1
     """
 
-    def __init__(self, folder: Path, clock: Clock | None = None) -> None:
+    def __init__(
+        self, folder: Path, clock: Clock | None = None, ages_s: Callable[[], Mapping[str, int]] = dict
+    ) -> None:
         self.folder = folder
+        self._ages_s = ages_s
         self._clock = clock or SystemClock()
         self._files = SlotFiles(folder)
         self._followed: dict[str, Callable[[], int]] = {}
@@ -170,6 +175,7 @@ class LatencyBook:
             lines = list(self._waiting.items())
             marks, self._marks = self._marks, Counter()
             followed, watched = dict(self._followed), dict(self._watched)
+        ages_s = self._ages_s() if any(waiting for _, waiting in lines) else {}
         for shape, waiting in lines:
             count = len(waiting)
             if count:
@@ -178,6 +184,7 @@ class LatencyBook:
                 tally = Tally()
                 tally.add_times(taken)
                 self._slot.add(shape, tally)
+                self._slot.aged(shape, ages_s, count)
         for (shape, what), times in marks.items():
             self._slot.add(shape, _marked(what, times))
         for name, count_of in followed.items():
@@ -222,6 +229,11 @@ class _Slot:
         for one in series:
             self.tallies.of(one).merge(tally)
         self.changed = True
+
+    def aged(self, shape: Shape, ages_s: Mapping[str, int], requests: int) -> None:
+        for group in shape[0]:
+            if group in ages_s:
+                self.tallies.of(("group", group)).add_age(ages_s[group], requests)
 
     def count(self, name: str, more: int) -> None:
         self.tallies.of(("count", name)).requests += more

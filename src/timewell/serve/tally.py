@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -27,12 +28,18 @@ Series = tuple[Kind, str]  # every request; those that read a group version; tho
 ALL: Final[Series] = ("all", "")
 OTHER: Final = "(other)"  # where names end up that are too many to be told apart
 MOST_SERIES: Final = 1_000
+AGE_BOUNDS_S: Final = (60, 300, 900, 3_600, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800)
+OLDER: Final = "+Inf"
 _ACCURACY: Final = 12  # the sketch's k: 4 kB, 70 ns a value
 _SLICE: Final = 1_024  # values fed at a time: the interpreter is held for less than 0.1 ms
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
-    """A tally as it is kept in a file; ``took_ns`` is the sum of all times, ``sketch`` is empty where only counts are."""
+    """A tally as it is kept in a file.
+
+    ``took_ns`` and ``aged_s`` are sums over all requests, ``sketch`` is empty where only counts are. A file that was
+    written before ages were counted has none.
+    """
 
     kind: Kind
     name: str
@@ -42,6 +49,8 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     took_ns: int
     causes: dict[str, int]
     sketch: bytes
+    ages: dict[str, int] = {}
+    aged_s: int = 0
 
 
 class Tally:
@@ -61,6 +70,8 @@ class Tally:
         self.degraded = 0
         self.took_ns = 0
         self.causes: dict[str, int] = {}
+        self.ages: dict[str, int] = {}
+        self.aged_s = 0
         self._sketch: req_floats_sketch | None = None
 
     def add_times(self, took_ns: Sequence[int] | npt.NDArray[np.int64]) -> None:
@@ -81,12 +92,22 @@ class Tally:
             name = cause if cause in self.causes or len(self.causes) < MOST_SERIES else OTHER
             self.causes[name] = self.causes.get(name, 0) + count
 
+    def add_age(self, age_s: int, requests: int) -> None:
+        """Count requests that were answered with data of an age; one that lies on a bound lies below it."""
+        place = bisect_left(AGE_BOUNDS_S, age_s)
+        bound = str(AGE_BOUNDS_S[place]) if place < len(AGE_BOUNDS_S) else OLDER
+        self.ages[bound] = self.ages.get(bound, 0) + requests
+        self.aged_s += age_s * requests
+
     def merge(self, other: Tally) -> None:
         """Add another tally to this one; the other stays as it is."""
         self.requests += other.requests
         self.errors += other.errors
         self.degraded += other.degraded
         self.took_ns += other.took_ns
+        self.aged_s += other.aged_s
+        for bound, count in other.ages.items():
+            self.ages[bound] = self.ages.get(bound, 0) + count
         self.add_causes(other.causes)
         if other._sketch is not None:
             self._filled().merge(other._sketch)
@@ -110,6 +131,8 @@ class Tally:
             took_ns=self.took_ns,
             causes=self.causes,
             sketch=sketch,
+            ages=self.ages,
+            aged_s=self.aged_s,
         )
 
     @classmethod
@@ -118,6 +141,7 @@ class Tally:
         tally = cls()
         tally.requests, tally.errors, tally.degraded = written.requests, written.errors, written.degraded
         tally.took_ns, tally.causes = written.took_ns, dict(written.causes)
+        tally.ages, tally.aged_s = dict(written.ages), written.aged_s
         if written.sketch and not counts_only:
             tally._sketch = _read_sketch(written.sketch)
         return tally

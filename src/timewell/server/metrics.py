@@ -12,12 +12,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from timewell import __version__
 from timewell.catalog.lookup import RegisteredGroup
 from timewell.clock import SystemClock
+from timewell.serve.ages import ServedAges, ages_of
 from timewell.serve.budgets import QUANTILES, strictest
 from timewell.serve.latency import BREAKER, FOLDER, STATES_US, flush_books
 from timewell.serve.slots import SlotFiles
@@ -68,6 +69,8 @@ class _Measured(Collector):
         yield from _counts(totals)
         if self._groups is None:
             yield _breakers(files.states(now_us, STATES_US))
+        yield _served_ages(totals)
+        yield _promised_ages(group for group in catalog.live_groups() if self._sees(group.compiled.name))
         yield _budgets(group for group in catalog.live_groups() if self._sees(group.compiled.name))
         yield from self._builds()
 
@@ -156,6 +159,32 @@ def _budgets(groups: Iterable[RegisteredGroup]) -> Metric:
             labels = {"group": group.compiled.name, "version": group.compiled.version}
             values.append(({**labels, "quantile": f"{QUANTILES[quantile]:g}"}, most_ms / 1_000))
     return _gauge("timewell_group_latency_budget_seconds", "How long requests may take, by definition.", values)
+
+
+def _served_ages(totals: Tallies) -> Metric:
+    text = "How old the data was that requests were answered with."
+    metric = HistogramMetricFamily("timewell_group_served_age_seconds", text)
+    for (kind, name), tally in sorted(totals.items()):
+        if kind == "group" and tally.ages:
+            _add_histogram(metric, _labels(kind, name), ages_of(tally))
+    return metric
+
+
+def _add_histogram(metric: Metric, labels: _Labels, ages: ServedAges) -> None:
+    for bound, requests in ages.within.items():
+        metric.add_sample(f"{metric.name}_bucket", {**labels, "le": bound}, requests)
+    metric.add_sample(f"{metric.name}_count", dict(labels), ages.requests)
+    metric.add_sample(f"{metric.name}_sum", dict(labels), (ages.mean_s or 0.0) * ages.requests)
+
+
+def _promised_ages(groups: Iterable[RegisteredGroup]) -> Metric:
+    values = []
+    for group in groups:
+        slas_us = [feature.sla_us for feature in group.compiled.online_features if feature.sla_us is not None]
+        if slas_us:
+            labels = {"group": group.compiled.name, "version": group.compiled.version}
+            values.append((labels, min(slas_us) / SECOND_US))
+    return _gauge("timewell_group_freshness_sla_seconds", "How old the data may be, by definition.", values)
 
 
 def _gauge(name: str, text: str, values: Sequence[tuple[_Labels, float]]) -> Metric:

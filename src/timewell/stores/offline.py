@@ -139,6 +139,14 @@ class EngineSession(Protocol):
         """Count the rows of the group's source that can never count, or not yet."""
         ...
 
+    def newest_event(self, source: Source, until_us: int) -> int | None:
+        """Return the latest event time among a source's rows that are visible at an instant; ``None`` without any."""
+        ...
+
+    def behind(self, source: Source) -> Sequence[Source]:
+        """Return a source and, where it is a query, every source that it selects from, also through other queries."""
+        ...
+
     def read_spine(self, sql_or_path: str) -> pa.Table:
         """Read a spine from a file or from SQL over the registered sources."""
         ...

@@ -6,6 +6,7 @@ one that wrote is right, whatever its clock says: a clock that was set back must
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -80,6 +81,10 @@ class Runs(Protocol):
 
     def failed(self, key: RunKey, *, error: str, problem: str, at_us: int) -> None:
         """Note that a run failed; what the last successful one saw stays. Raises ``StateBusy``."""
+        ...
+
+    def redact(self, groups: Sequence[str]) -> None:
+        """Forget the words of some groups' failures, which may name a value; codes stay. Raises ``StateBusy``."""
         ...
 
     def last(self) -> list[RunRecord]:

@@ -54,6 +54,18 @@ class RunLaws(Opened):
         registry.runs.failed(OFFLINE, error="promote_refused", problem="null rate", at_us=200)
         assert [(line.store, line.failures) for line in registry.runs.last()] == [("offline", 1), ("online", 0)]
 
+    def test_the_words_of_failures_can_be_forgotten_and_that_they_happened_is_not(
+        self, registry: RegistryBackend, other: RegistryBackend
+    ) -> None:
+        for group in ("spend", "visits"):
+            key = RunKey(group=group, version="v1", store="online")
+            registry.runs.failed(key, error="source_unreadable", problem="'ann@example.org' is no number", at_us=100)
+        registry.runs.redact(["spend"])
+        assert [(line.group, line.failures, line.error, bool(line.problem)) for line in other.runs.last()] == [
+            ("spend", 1, "source_unreadable", False),
+            ("visits", 1, "source_unreadable", True),
+        ]
+
     def test_runs_move_no_epoch_and_leave_no_line_in_the_audit_log(self, spend: RegistryBackend) -> None:
         before = spend.epoch(), len(spend.audit())
         spend.runs.succeeded(ONLINE, SIGHT, at_us=100)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from timewell.backends.duckdb.instants import build_instant
-from timewell.backends.duckdb.rows import RowShape, row_shape
+from timewell.backends.duckdb.rows import RowShape, row_shape, time_column, visible
+from timewell.define.source import Source
 from timewell.stores.query import GroupQuery
 
 # A superset is enough: the evaluator says for each probe whether anything counted.
@@ -35,6 +36,15 @@ SELECT
 FROM ({rows})
 """
 
+# Of a column in a Parquet file, without a condition, the footers know it: 4 ms for 10M rows that take 200 ms to read.
+LAST = "SELECT {event} FROM ({relation})"
+
+NEWEST = """
+SELECT max(ev)
+FROM (SELECT {event} AS ev, {arrival} AS ar FROM ({relation}))
+WHERE {visible} <= {until}
+"""
+
 
 def entities_sql(query: GroupQuery, shape: RowShape, since_us: int | None) -> str:
     """Return SQL for the probes of every entity that may have a value at the instants in ``as_ofs``."""
@@ -58,3 +68,24 @@ def report_sql(
         rows = rows.replace(f"(({condition}\n) IS TRUE) AS keep", f"({condition}\n) AS keep")
     keys_known = " AND ".join(f"k{number} IS NOT NULL" for number in range(len(query.key_names)))
     return REPORT.format(keys_known=keys_known, now=now_us, rows=f"SELECT *, keep AS verdict FROM ({rows})")
+
+
+def last_sql(source: Source, relation: str, duck_columns: Mapping[str, str], assume_timezone: str | None) -> str | None:
+    """Return SQL for the latest event time of a source; ``None`` where not every row is visible at its event time."""
+    if source.arrival_time is not None or duck_columns.get(source.event_time) == "VARCHAR":
+        return None
+    zone = source.timezone or assume_timezone
+    event = time_column(source, source.event_time, duck_columns, zone, of="max({})")
+    return LAST.format(event=event, relation=relation)
+
+
+def newest_sql(
+    source: Source, relation: str, duck_columns: Mapping[str, str], assume_timezone: str | None, until_us: int
+) -> str:
+    """Return SQL for the latest event time among a source's rows that are visible at an instant."""
+    zone = source.timezone or assume_timezone
+    arrival = time_column(source, source.arrival_time, duck_columns, zone) if source.arrival_time else "NULL::BIGINT"
+    event = time_column(source, source.event_time, duck_columns, zone)
+    return NEWEST.format(
+        event=event, arrival=arrival, relation=relation, visible=f"({visible(source)})", until=until_us
+    )

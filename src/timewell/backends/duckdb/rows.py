@@ -30,7 +30,7 @@ from timewell.backends.duckdb.sql import (
 from timewell.define.dtypes import is_float, is_known
 from timewell.define.source import Source
 from timewell.errors import AmbiguousDate, DefinitionError, MissingColumn, NaiveTimestamp, WrongColumnType
-from timewell.stores.query import GroupQuery
+from timewell.stores.query import AsOf, GroupQuery
 
 NEVER = 2**63 - 1
 _FILTER_HINT = "Write a condition such as filter: type <> 'refund'; what needs more goes into the source's `sql:`."
@@ -137,7 +137,7 @@ def row_shape(
     sql = ROWS.format(
         keys=", ".join(keys),
         superseded=ends if superseding else NEVER,
-        visible=_visible(query),
+        visible=visible(source, query.as_of),
         key_casts=", ".join(_key_casts(query, duck_columns)),
         event=event,
         arrival=arrival,
@@ -216,8 +216,8 @@ def _given(parsed: exp.Expression) -> list[str]:
     return [name for name, value in parsed.args.items() if value]
 
 
-def time_column(source: Source, column: str, duck_columns: Mapping[str, str], zone: str | None) -> str:
-    """Return SQL for a time column in microseconds, or the error that says how to declare it."""
+def time_column(source: Source, column: str, duck_columns: Mapping[str, str], zone: str | None, of: str = "{}") -> str:
+    """Return SQL for a time column, or something ``of`` it, in microseconds, or the error that says how to declare it."""
     quoted = _checked(source, column, duck_columns)
     duck, table = duck_columns[column], f"source {source.name!r}"
     if duck == "DATE" and source.date_means is None:
@@ -227,7 +227,7 @@ def time_column(source: Source, column: str, duck_columns: Mapping[str, str], zo
     if duck not in {"DATE", "VARCHAR"} and not duck.startswith("TIMESTAMP"):
         wanted = "a timestamp, a date or ISO 8601 text"
         raise WrongColumnType(table=table, column=column, found=duck.lower(), wanted=wanted)
-    return instant_us(quoted, duck, zone=zone, date_means=source.date_means)
+    return instant_us(of.format(quoted), duck, zone=zone, date_means=source.date_means)
 
 
 def _checked(source: Source, column: str, duck_columns: Mapping[str, str]) -> str:
@@ -240,9 +240,9 @@ def _unique(source: Source, duck_columns: Mapping[str, str]) -> list[str]:
     return [_checked(source, column, duck_columns) for column in source.unique_on]
 
 
-def _visible(query: GroupQuery) -> str:
-    source = query.group.source
-    if source.arrival_time is None or query.as_of == "happened":
+def visible(source: Source, as_of: AsOf = "known") -> str:
+    """Return SQL for when a row counts from, given its event time ``ev`` and its arrival ``ar``; null for never."""
+    if source.arrival_time is None or as_of == "happened":
         return "ev"
     arrived = "CASE WHEN ar IS NOT NULL THEN greatest(ev, ar) END"
     if source.arrival_trusted_from is None:

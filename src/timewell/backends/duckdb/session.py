@@ -18,7 +18,7 @@ from timewell.backends.duckdb import relations
 from timewell.backends.duckdb.evaluate import Evaluation, Means, rows_a_pass
 from timewell.backends.duckdb.explain import query_plan
 from timewell.backends.duckdb.idle import Idle
-from timewell.backends.duckdb.probes import entities_sql, report_sql
+from timewell.backends.duckdb.probes import entities_sql, last_sql, newest_sql, report_sql
 from timewell.backends.duckdb.row_digests import Places, row_digests
 from timewell.backends.duckdb.rows import RowShape, row_shape
 from timewell.backends.duckdb.running import Runner, first_line
@@ -155,6 +155,19 @@ class DuckSession:
         names = SourceReport.__dataclass_fields__
         return SourceReport(**dict(zip(names, counts, strict=True)))
 
+    def newest_event(self, source: Source, until_us: int) -> int | None:
+        """Return the latest event time among a source's rows that are visible at an instant."""
+        relation, columns, zone = self._relation(source), self._duck_columns(source), self._catalog.assume_timezone
+        quick = last_sql(source, relation, columns, zone)
+        last = self._number(source, quick) if quick else None
+        if quick and (last is None or last <= until_us):
+            return last
+        return self._number(source, newest_sql(source, relation, columns, zone, until_us))
+
+    def behind(self, source: Source) -> Sequence[Source]:
+        """Return a source and those that its query selects from."""
+        return relations.behind(source, self._catalog)
+
     def read_spine(self, sql_or_path: str) -> pa.Table:
         """Run a query over the registered sources."""
         spine = Source(name="spine", sql=sql_or_path, event_time="unused")
@@ -193,6 +206,13 @@ class DuckSession:
                 raise AmbiguousDate(table=table, column=column)
             if zone is None and self._any(source, f"NOT {date} AND NOT regexp_matches({text}, {literal(OFFSET)})"):
                 raise NaiveTimestamp(table=table, column=column)
+
+    def _number(self, source: Source, sql: str) -> int | None:
+        try:
+            [(found,)] = self._connection.execute(sql).fetchall()
+        except duckdb.Error as problem:
+            raise self._unreadable(source, problem) from None
+        return None if found is None else int(found)
 
     def _any(self, source: Source, condition: str) -> bool:
         try:

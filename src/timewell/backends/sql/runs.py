@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from timewell.backends.sql import schema
 from timewell.backends.sql.database import Database
@@ -50,6 +51,12 @@ class SqlRuns:
             _put(connection, replace(held, failed_us=at_us, failures=held.failures + 1, error=error, problem=problem))
 
         self._database.write(work)
+
+    def redact(self, groups: Sequence[str]) -> None:
+        """Forget the words of some groups' failures."""
+        table = schema.run
+        redacted = update(table).where(table.c.group_name.in_(groups)).values(problem="")
+        self._database.write(lambda connection: connection.execute(redacted))
 
     def last(self) -> list[RunRecord]:
         """Return every line, by group, version and store."""

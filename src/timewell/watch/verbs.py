@@ -1,0 +1,31 @@
+"""The verbs of the feature store that watch: what :class:`timewell.FeatureStore` inherits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from timewell.catalog.lookup import load_catalog
+from timewell.stores.project import Project
+from timewell.watch.freshness import FreshnessReport, check_freshness, freshness
+from timewell.watch.freshness_clocks import last_update_epoch
+
+
+class WatchVerbs:
+    """One method per verb, no logic of its own."""
+
+    project: Project
+
+    def get_last_update_epoch(self, feature: str) -> int | None:
+        """Return until when (whole seconds since 1970) a feature's data is complete; ``None`` if never built."""
+        return last_update_epoch(self.project, load_catalog(self.project), feature)
+
+    def check_freshness(self) -> list[tuple[str, int | None, int]]:
+        """Return the features at or past the warn share of their SLA: ``(feature, age, SLA)`` in whole seconds.
+
+        The age of one that was never built, or of which it cannot be told, is ``None``.
+        """
+        return check_freshness(self.project)
+
+    def freshness(self, features: str | Iterable[str] | None = None) -> FreshnessReport:
+        """Report how fresh features (all by default) are: clocks, state, cause, and when a promise breaks."""
+        return freshness(self.project, features)
