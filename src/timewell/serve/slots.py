@@ -91,7 +91,8 @@ class SlotFiles:
         """
         newest: dict[str, _Slot] = {}
         for file in self._files():
-            if file.length_us != SLOT_US or file.end_us + fresh_us < now_us:
+            # a slot is written once more after its minute, at the first flush of a later one
+            if file.length_us != SLOT_US or file.end_us + SLOT_US + fresh_us < now_us:
                 continue
             with suppress(FileNotFoundError):
                 slot = _read(file.path)
