@@ -100,6 +100,14 @@ class Server:
                 raise RuntimeError(f"{' '.join(words[1:4])} did not answer within {_PATIENCE_S:.0f} s")
             time.sleep(0.05)
 
+    def cpu_s(self) -> float:
+        """Return the processor time that the process itself took so far, without its workers'; 0 where it is not told."""
+        try:
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        except FileNotFoundError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self) -> None:
         """Ask it to end; it is killed if it does not."""
         self._process.terminate()
@@ -123,6 +131,7 @@ def under_load(server: Server, load: Load, path: str, *, compared: bool = True, 
     wrk += [f"http://127.0.0.1:{server.port}", "--", str(bodies), path]
 
     def run() -> dict[str, float]:
+        before_s = server.cpu_s()
         done = subprocess.run(wrk, check=False, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"wrk ended with code {done.returncode}: {(done.stderr or done.stdout)[:200]}")
@@ -131,7 +140,7 @@ def under_load(server: Server, load: Load, path: str, *, compared: bool = True, 
             found["requests"] -= found["failed"]
         if (strict and found["failed"]) or found["requests"] <= 0:
             raise RuntimeError(f"{found['failed']:.0f} of {found['requests']:.0f} requests failed")
-        return found
+        return {**found, "cpu_us": 1e6 * (server.cpu_s() - before_s) / found["requests"]}
 
     def check(_: object) -> dict[str, object]:
         asked = first_lines(bodies) if compared else []
@@ -139,7 +148,7 @@ def under_load(server: Server, load: Load, path: str, *, compared: bool = True, 
 
     def figures(found: object) -> dict[str, float]:
         assert isinstance(found, dict)
-        latencies = {name: found[name] for name in ("p50_ms", "p95_ms", "p99_ms")}
+        latencies = {name: found[name] for name in ("p50_ms", "p95_ms", "p99_ms", "cpu_us")}
         return {"seconds": found["duration_us"] / 1e6 / found["requests"], **latencies}
 
     def after() -> None:

@@ -67,6 +67,7 @@ COLUMNS: dict[str, Callable[[Line], str]] = {
     "p50 ms": _figure("p50_ms"),
     "p95 ms": _figure("p95_ms"),
     "p99 ms": _figure("p99_ms"),
+    "cpu us": _figure("cpu_us"),
     "round trips a call": _figure("round_trips"),
     "commands a call": _figure("commands"),
     "degraded": _figure("degraded"),
