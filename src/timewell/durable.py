@@ -1,10 +1,11 @@
 """The one module through which bytes reach the disk for good: written beside, synced, then renamed into place.
 
-Rule: nothing that readers look at is ever written in place.
+Rule: nothing that readers look at is ever written in place; a file of lines only grows.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -46,6 +47,21 @@ def write_bytes_once(path: Path, content: bytes) -> None:
         sync_directory(path.parent)
     finally:
         temporary.unlink()
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add one line to a file that others may add lines to: whole, synced, and never joined to one that was cut short."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        size = os.fstat(handle).st_size
+        torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+        text = (b"\n" if torn else b"") + line + b"\n"
+        if os.write(handle, text) != len(text):  # one call: the lines of two processes do not mix
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def sync_file(path: Path) -> None:

@@ -22,6 +22,7 @@ from timewell.build.manifest import Manifest
 from timewell.build.stream import make_training_set
 from timewell.build.training import TrainingRequest, explain_training_set
 from timewell.catalog.lookup import Catalog, load_catalog
+from timewell.config.notify import Severity
 from timewell.define.entity import Entity
 from timewell.define.feature import Feature, FeatureGroup, FeatureService
 from timewell.define.load import Loaded, read_group
@@ -43,6 +44,7 @@ from timewell.stores.query import AsOf
 from timewell.stores.registry import AuditRow, FileRecord
 from timewell.stores.shadows import Promotion, ShadowRecord, StagedPartition
 from timewell.types import parse_duration
+from timewell.watch.notices import notify
 from timewell.watch.verbs import WatchVerbs
 
 if TYPE_CHECKING:
@@ -458,6 +460,10 @@ class FeatureStore(WatchVerbs):
     def audit_log(self, *, subject: str | None = None, limit: int = 100) -> list[AuditRow]:
         """Return who changed what when, newest first."""
         return self.project.registry.audit(subject=subject, limit=limit)
+
+    def notify(self, text: str, *, severity: Severity = "ticket", owner: str = "") -> bool:
+        """Tell those whom it concerns (``[[notify]]``); the same again only after a while. Returns whether it was sent."""
+        return notify(self.project, text, severity=severity, owner=owner)
 
     def doctor(self) -> list[Finding]:
         """Check that everything the registry names is there and sound."""

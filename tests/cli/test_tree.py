@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from timewell.cli import main
 from timewell.cli.app import make_command
+from timewell.store import FeatureStore
+from timewell.watch.alerting import evaluate
+from timewell.watch.signal import Signal, Subject
 
 
 def leaves(command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
@@ -56,6 +60,11 @@ TYPED = {
     "token list": ("token", "list"),
     "token revoke": ("token", "revoke", "TOKEN"),
     "tiers": ("tiers",),
+    "alerts list": ("alerts", "list"),
+    "alerts ack": ("alerts", "ack", "routes@v1:freshness"),
+    "alerts silence": ("alerts", "silence", "routes@v1", "--for", "2h", "--reason", "a test", "--by", "ana"),
+    "alerts unsilence": ("alerts", "unsilence", "routes@v1"),
+    "notify test": ("notify", "test"),
     "doctor": ("doctor",),
     "forget": ("forget", "user_id", "user_id=7", "--yes"),
     "backup": ("backup", "shop.tar"),
@@ -65,6 +74,14 @@ TYPED = {
     "audit-log": ("audit-log",),
     "version": ("version",),
 }
+
+
+def break_a_promise(group: str) -> None:
+    """Let an alert be open in the project of the current directory."""
+    with closing(FeatureStore()) as fs:
+        subject = Subject(project=fs.project.config.project, group=group, version="v1")
+        late = Signal(rule="freshness", subject=subject, value=1.2, state="breached", at_us=0)
+        evaluate(fs.project, [late])
 
 
 def test_every_verb_is_typed_here() -> None:
@@ -86,6 +103,8 @@ def test_every_verb_prints_one_json_document_and_nothing_else(name, after, shop,
         assert main(["promote", "order_amount_7d", "--force", "a test"]) == 0
     if name == "restore":
         assert main(["backup", "shop.tar"]) == 0
+    if name == "alerts ack":
+        break_a_promise("routes")
     typed = list(TYPED[name])
     if name == "token revoke":
         typed[-1] = cli("token", "create", "--scope", "features.read", "--json").document["id"]

@@ -11,7 +11,7 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
-from timewell.cli import build, care, define, freshness, plan, serve, shadow, tiers, token, versions
+from timewell.cli import alerts, build, care, define, freshness, plan, serve, shadow, tiers, token, versions
 from timewell.cli.verb import fail, options, remember
 from timewell.errors import UsageError
 
@@ -77,6 +77,19 @@ class _LateCommand(TyperCommand):
         return getattr(self, name)
 
 
+class _Lone(TyperGroup):
+    """A group of verbs one of which is meant where none is typed: ``timewell alerts`` is ``timewell alerts list``."""
+
+    alone = ""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # see _Misused
+        """Put the verb in front of options that stand there without one."""
+        options_only = not args or args[0].startswith("-")
+        if options_only and not {"--help", "-h", *self.commands} & set(args):
+            args = [self.alone, *args]
+        return super().parse_args(ctx, args)
+
+
 def _define(tree: TyperGroup) -> None:
     _add(tree, DEFINE, "init", define.init)
     _add(tree, DEFINE, "schema", define.schema)
@@ -116,6 +129,10 @@ def _serve(tree: TyperGroup) -> None:
 
 
 def _care(tree: TyperGroup) -> None:
+    text = "List the alerts that are not well, take care of one, or silence it."
+    people = {"ack": alerts.ack, "silence": alerts.silence, "unsilence": alerts.unsilence}
+    _add_group(tree, CARE, "alerts", text, {"list": alerts.list_alerts, **people}, alone="list")
+    _add_group(tree, CARE, "notify", "Try the notifiers that tell of alerts.", {"test": alerts.notify_test})
     _add(tree, CARE, "doctor", care.doctor)
     _add(tree, CARE, "forget", care.forget)
     _add(tree, CARE, "sweep", care.sweep)
@@ -132,13 +149,18 @@ def _add(tree: TyperGroup, panel: str, name: str, function: Callable[..., None],
     tree.add_command(_LateCommand(name, function, panel, hidden))
 
 
-def _add_group(tree: TyperGroup, panel: str, name: str, text: str, verbs: Mapping[str, Callable[..., None]]) -> None:
-    app = typer.Typer(name=name, help=text, add_completion=False)
+def _add_group(
+    tree: TyperGroup, panel: str, name: str, text: str, verbs: Mapping[str, Callable[..., None]], *, alone: str = ""
+) -> None:
+    """Add a group of verbs; ``alone`` names the one that is meant where none is typed."""
+    app = typer.Typer(name=name, help=text, add_completion=False, cls=_Lone if alone else TyperGroup)
     app.callback()(_with_options(remember))
     group = _group(app)
     group.rich_help_panel = panel
     for verb, function in verbs.items():
         _add(group, "Commands", verb, function)
+    if isinstance(group, _Lone):
+        group.alone = alone
     tree.add_command(group)
 
 

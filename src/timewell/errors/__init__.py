@@ -5,6 +5,14 @@ An error is raised with facts: its class holds the sentence, so that the same mi
 
 from __future__ import annotations
 
+from timewell.errors.alerting import (
+    AddressRefused,
+    DeliveryFailed,
+    DeliveryRefused,
+    NothingToAcknowledge,
+    UnknownAlert,
+    UnknownNotifier,
+)
 from timewell.errors.asking import (
     AmbiguousDate,
     InvalidKey,
@@ -89,6 +97,7 @@ from timewell.errors.remote import (
 )
 
 __all__ = [
+    "AddressRefused",
     "AmbiguousDate",
     "BindRefused",
     "BuildMissing",
@@ -96,6 +105,8 @@ __all__ = [
     "ConfigError",
     "ConfirmationNeeded",
     "DefinitionError",
+    "DeliveryFailed",
+    "DeliveryRefused",
     "DuplicateFeature",
     "InvalidDuration",
     "InvalidInstant",
@@ -116,6 +127,7 @@ __all__ = [
     "NoShadow",
     "NotOnline",
     "NothingAsked",
+    "NothingToAcknowledge",
     "PlanOutdated",
     "ProjectExists",
     "ProjectNotFound",
@@ -142,10 +154,12 @@ __all__ = [
     "TestsFailed",
     "TimewellError",
     "TtlTooShort",
+    "UnknownAlert",
     "UnknownEntity",
     "UnknownFeature",
     "UnknownField",
     "UnknownGroup",
+    "UnknownNotifier",
     "UnknownPromotion",
     "UnknownService",
     "UnknownSource",

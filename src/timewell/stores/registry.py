@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from timewell.stores.alerts import Alerts
 from timewell.stores.erasure import Erasure
 from timewell.stores.garbage import Garbage
 from timewell.stores.leases import Leases
@@ -74,6 +75,11 @@ class Registry(Protocol):
     @property
     def runs(self) -> Runs:
         """How the last runs ended."""
+        ...
+
+    @property
+    def alerts(self) -> Alerts:
+        """What is watched and who was told."""
         ...
 
     def put(self, records: Sequence[DefinitionRecord], *, actor: str, at_us: int) -> list[PutOutcome]:

@@ -23,6 +23,7 @@ from timewell.errors import (
     VersionConflict,
 )
 from timewell.stores.registry import DefinitionKind, FileRecord, Lease, ManifestRecord, RegistryBackend
+from timewell.testing.alert_laws import AlertLaws
 from timewell.testing.erasure_laws import ErasureLaws
 from timewell.testing.garbage_laws import GarbageLaws
 from timewell.testing.registry_opened import Opened
@@ -420,6 +421,7 @@ class RegistryLaws(
     GarbageLaws,
     ErasureLaws,
     RunLaws,
+    AlertLaws,
 ):
     """All laws of a registry.
 

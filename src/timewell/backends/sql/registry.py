@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from timewell.backends.sql import audit, definitions, epochs, manifests, partitions
+from timewell.backends.sql.alerts import SqlAlerts
 from timewell.backends.sql.audit import Deed, Stamp
 from timewell.backends.sql.database import Database
 from timewell.backends.sql.registry_erasure import SqlErasure
@@ -49,6 +50,7 @@ class SqlRegistry:
         self.erasure = SqlErasure(database)
         self.leases = SqlLeases(database)
         self.runs = SqlRuns(database)
+        self.alerts = SqlAlerts(database)
 
     def put(self, records: Sequence[DefinitionRecord], *, actor: str, at_us: int) -> list[PutOutcome]:
         """Register definitions, all or none."""

@@ -29,7 +29,7 @@ from sqlalchemy import (
     Text,
 )
 
-FORMATS = ("0001", "0002", "0003")  # ids of the migrations, oldest first; the last is this program's
+FORMATS = ("0001", "0002", "0003", "0004")  # ids of the migrations, oldest first; the last is this program's
 FORMAT = FORMATS[-1]
 
 METADATA = MetaData(
@@ -302,6 +302,72 @@ lease = Table(
     _text("holder"),
     _number("epoch"),
     _number("expires_us"),
+)
+
+alert = Table(
+    "alert",
+    METADATA,
+    _text("project", key=True),
+    _text("group_name", key=True),
+    _text("version", key=True),
+    _text("rule", key=True),
+    _text("body"),
+)
+
+alert_event = Table(
+    "alert_event",
+    METADATA,
+    _id(),
+    _text("project"),
+    _text("group_name"),
+    _text("version"),
+    _text("rule"),
+    _number("at_us"),
+    _text("kind"),
+    _text("detail"),
+    Index("ix_alert_event_key", "project", "group_name", "version", "rule", "id"),
+    sqlite_autoincrement=True,
+)
+
+alert_silence = Table(
+    "alert_silence",
+    METADATA,
+    _text("id", key=True),
+    _text("project"),
+    _text("group_name"),
+    _text("version"),
+    _text("rule"),
+    _text("author"),
+    _text("reason"),
+    _number("starts_us"),
+    _number("expires_us"),
+    _number("steady_end_us"),
+)
+
+alert_message = Table(
+    "alert_message",
+    METADATA,
+    _id("seq"),
+    _text("id"),
+    _text("notifier"),
+    _number("at_us"),
+    _text("state", index=True),
+    _number("attempts"),
+    _number("tried_us"),
+    _number("due_us"),
+    _text("error"),
+    _text("body"),
+    Index("ix_alert_message_key", "id", "notifier", unique=True),
+    sqlite_autoincrement=True,
+    comment="messages to notifiers, in the order in which they are sent",
+)
+
+alert_pulse = Table(
+    "alert_pulse",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    _text("body"),
+    comment="one line: when evaluations happened",
 )
 
 training_manifest = Table(

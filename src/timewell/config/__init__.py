@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from timewell.config.notify import AlertsConfig, AnyNotifier, read_notifiers
 from timewell.errors import ConfigError, InvalidDuration, InvalidInstant, ProjectNotFound, did_you_mean
 from timewell.types import parse_duration, zone
 
@@ -21,6 +22,7 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 DURATIONS = (
+    ("alerts", "repeat"),
     ("online", "timeout"),
     ("retention", "rollback_window"),
     ("retention", "snapshots"),
@@ -158,6 +160,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Refuse to register a group whose features have no owner.
     warn_share
         Share of an SLA from which a freshness warning is given.
+    notify
+        Who is told of alerts; the log alone if there is none.
     """
 
     project: str = "project"
@@ -166,12 +170,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     assume_timezone: str | None = None
     require_owner: bool = True
     warn_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.8
+    notify: tuple[AnyNotifier, ...] = ()
     engine: EngineConfig = EngineConfig()
     online: OnlineConfig = OnlineConfig()
     registry: RegistryConfig = RegistryConfig()
     server: ServerConfig = ServerConfig()
     serving: ServingConfig = ServingConfig()
     retention: RetentionConfig = RetentionConfig()
+    alerts: AlertsConfig = AlertsConfig()
 
 
 def find_root(start: Path) -> Path:
@@ -217,8 +223,10 @@ def read_config(root: Path, profile: str | None = None) -> Config:
                 hint=hint + did_you_mean(chosen, profiles),
             )
         content = _merged(content, profiles[chosen])
+    resolved = {name: _resolved(below, root) for name, below in content.items()}
+    notifiers = read_notifiers(resolved.pop("notify", []), file)  # by itself: its errors name table and key
     try:
-        config = msgspec.convert(_resolved(content, root), Config)
+        config = msgspec.structs.replace(msgspec.convert(resolved, Config), notify=notifiers)
         if config.assume_timezone is not None:
             zone(config.assume_timezone)
     except msgspec.ValidationError as problem:

@@ -1,0 +1,94 @@
+"""A late source speaks for all that depends on it: one message instead of one from each.
+
+Rule: who speaks for an alert is decided once in an incident, before anything was said: nothing is told twice because its cause
+changes its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from timewell.watch.alerts import OK, AlertState, Key, key_text
+from timewell.watch.rules import SOURCE_LATE
+from timewell.watch.signal import Signal, State, Subject
+
+CAUSE = "SOURCE_LATE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateSource:
+    """One source with what depends on it and is not well.
+
+    Attributes
+    ----------
+    breached
+        The dependants whose promise is broken and whom nobody silenced or took on.
+    quiet
+        Every one is silenced or taken on.
+    """
+
+    signal: Signal
+    breached: tuple[str, ...]
+    quiet: bool
+
+
+def spoken_for(state: AlertState) -> AlertState:
+    """Return a state with the source that speaks for it, if one does."""
+    if state.rank == OK and not state.streak:
+        return replace(state, source="") if state.source else state
+    source = state.details.get("source")
+    if state.source or state.told.rank or state.cause != CAUSE or not isinstance(source, str):
+        return state
+    return replace(state, source=source)
+
+
+def late_sources(
+    names: Iterable[tuple[str, str]], states: Mapping[Key, AlertState], *, at_us: int, silenced: Collection[Key]
+) -> list[LateSource]:
+    """Return one signal for each source: as bad as the worst that depends on it.
+
+    Parameters
+    ----------
+    names
+        Projects and names of the sources.
+    states
+        Every alert, those that were not evaluated now too.
+    """
+    found = []
+    for project, name in sorted(names):
+        dependants = [state for key, state in states.items() if key[0] == project and state.source == name]
+        found.append(_late_source(Subject(project=project, group=name), dependants, at_us, silenced))
+    return found
+
+
+def _late_source(
+    subject: Subject, dependants: Sequence[AlertState], at_us: int, silenced: Collection[Key]
+) -> LateSource:
+    late = sorted((state for state in dependants if state.level != "ok"), key=lambda state: state.key)
+    breached = [state for state in late if state.level == "breach"]
+    heard = [state for state in late if state.key not in silenced and not state.is_acknowledged]
+    worst: State = "breached" if breached else "warning" if late else "ok"
+    signal = Signal(
+        rule=SOURCE_LATE,
+        subject=subject,
+        value=max((state.value for state in late if state.value is not None), default=None),
+        state=worst,
+        cause=CAUSE if late else "",
+        owner="",
+        details={
+            "dependants": [_listed(state) for state in late],
+            "owners": sorted({state.owner for state in late if state.owner}),
+        },
+        at_us=at_us,
+    )
+    return LateSource(
+        signal=signal,
+        breached=tuple(key_text(state.key) for state in breached if state in heard),
+        quiet=bool(late) and not heard,
+    )
+
+
+def _listed(state: AlertState) -> dict[str, object]:
+    kept = {name: state.details[name] for name in ("age_s", "sla_s", "breach") if name in state.details}
+    return {"key": key_text(state.key), "state": state.level, "value": state.value, "owner": state.owner, **kept}

@@ -1,0 +1,225 @@
+"""What may be said against a machine of alerts, judged slowly from the whole trace: it shares no code with the machine.
+
+It knows the signals, the truth behind them, what people did, and what was said when. It scans back from each tick.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from timewell.types import HOUR_US, MINUTE_US
+
+BREACH, LEAVE_BREACH, LEAVE_WARN = 1.0, 0.8, 0.7
+REPEAT_US, SLACK_US = 4 * HOUR_US, MINUTE_US
+MOST_AN_HOUR = 5
+
+
+@dataclass(frozen=True)
+class Said:
+    """A message: about a group or a source, and for a source the dependants that it lists, with their level."""
+
+    tick: int
+    about: str
+    kind: str
+    worst: bool
+    listed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Trace:
+    """All that happened: by tick, by group, in order."""
+
+    true_us: list[int] = field(default_factory=list)
+    steps: list[bool] = field(default_factory=list)
+    states: dict[str, list[str]] = field(default_factory=dict)
+    values: dict[str, list[float | None]] = field(default_factory=dict)
+    truths: dict[str, list[float]] = field(default_factory=dict)
+    statuses: dict[str, list[str]] = field(default_factory=dict)
+    silenced: dict[str, list[bool]] = field(default_factory=dict)
+    acknowledged: list[tuple[int, str]] = field(default_factory=list)
+    said: list[Said] = field(default_factory=list)
+
+    def about(self, name: str) -> list[Said]:
+        """Messages about a group: its own, and those of a source that list it."""
+        return [said for said in self.said if said.about == name or name in said.listed]
+
+
+def judge(trace: Trace) -> list[str]:
+    """Return everything that is wrong, as sentences."""
+    found: list[str] = []
+    for group in trace.states:
+        found += _missed_breaches(trace, group)
+        found += _warnings_left_out(trace, group)
+        found += _unknown_called_well(trace, group)
+        found += _never_recovered(trace, group)
+    for name in {said.about for said in trace.said}:
+        found += _repeated(trace, name)
+        found += _false_recoveries(trace, name)
+        found += _chatter(trace, name)
+    return found
+
+
+def _over_before(trace: Trace, group: str, tick: int) -> int:
+    """The last tick before this one at which it was said that all is well again (-1: never)."""
+    ends = [
+        said.tick
+        for said in trace.said
+        if said.kind == "resolved" and said.tick < tick and (said.about == group or said.about.startswith("source "))
+        and (said.about == group or _listed_in(trace, said, group))
+    ]
+    return max(ends, default=-1)
+
+
+def _listed_in(trace: Trace, end: Said, group: str) -> bool:
+    """Whether the incident of a source that ended there ever listed a group."""
+    own = [said for said in trace.said if said.about == end.about and said.tick <= end.tick]
+    begin = max((said.tick for said in own if said.kind == "resolved" and said.tick < end.tick), default=-1)
+    return any(group in said.listed for said in own if said.tick > begin)
+
+
+def _episode(trace: Trace, group: str, tick: int) -> int:
+    """The tick at which the breach that lasts at this one began."""
+    begin = tick
+    for earlier in range(tick, -1, -1):
+        value = trace.values[group][earlier]
+        if trace.states[group][earlier] == "breached":
+            begin = earlier
+        elif value is not None and value < LEAVE_BREACH:
+            break
+    return begin
+
+
+def _missed_breaches(trace: Trace, group: str) -> list[str]:
+    missed = []
+    for tick, state in enumerate(trace.states[group]):
+        if state != "breached" or trace.silenced[group][tick]:
+            continue
+        over, begin = _over_before(trace, group, tick), _episode(trace, group, tick)
+        told = any(
+            said.tick <= tick
+            and (
+                (said.tick >= begin and (said.worst if said.about == group else said.listed.get(group) == "breach"))
+                or (said.kind == "flapping" and said.worst and said.tick > over)
+            )
+            for said in trace.about(group)
+        )
+        taken = any(
+            over < at <= tick and name in {group, f"source of {group}"} and "breached" in _during(trace, group, at)
+            for at, name in trace.acknowledged
+        )
+        if not told and not taken:
+            missed.append(f"missed: {group} is in breach at tick {tick} (since {begin}) and nobody was told")
+    return missed
+
+
+def _during(trace: Trace, group: str, tick: int) -> set[str]:
+    """What a group was at a tick and in the breach or warning that lasted then."""
+    states = set()
+    for earlier in range(tick, -1, -1):
+        value = trace.values[group][earlier]
+        states.add(trace.states[group][earlier])
+        if value is not None and value < LEAVE_WARN:
+            break
+    return states
+
+
+def _warnings_left_out(trace: Trace, group: str) -> list[str]:
+    left_out = []
+    states = trace.states[group]
+    for tick in range(2, len(states)):
+        if states[tick] != "breached" or states[tick - 1] != "warning" or states[tick - 2] != "warning":
+            continue
+        if any(trace.silenced[group][tick - 2 : tick + 1]):
+            continue
+        over = _over_before(trace, group, tick)
+        if any(over < at <= tick for at, _ in trace.acknowledged):
+            continue
+        if not any(over < said.tick < tick for said in trace.about(group)):
+            left_out.append(f"no warning: {group} broke its promise at tick {tick}, and nobody was warned")
+    return left_out
+
+
+def _unknown_called_well(trace: Trace, group: str) -> list[str]:
+    return [
+        f"unknown called well: {group} was not seen up to tick {tick}, and is {trace.statuses[group][tick]}"
+        for tick in range(2, len(trace.states[group]))
+        if trace.states[group][tick - 2 : tick + 1] == ["unknown"] * 3
+        and trace.statuses[group][tick] in {"ok", "resolved", "pending"}
+    ]
+
+
+def _never_recovered(trace: Trace, group: str) -> list[str]:
+    """Well for five hours by a clock that was not set: then it is closed, and was said to be."""
+    found = []
+    well_since: int | None = None
+    for tick, state in enumerate(trace.states[group]):
+        fine = state == "ok" and trace.truths[group][tick] < 0.6 and (trace.values[group][tick] or 0) < 0.6
+        if not fine or trace.steps[tick]:
+            well_since = None
+            continue
+        well_since = tick if well_since is None else well_since
+        long = tick - well_since >= 18 and trace.true_us[tick] - trace.true_us[well_since] >= 5 * HOUR_US
+        if long and trace.statuses[group][tick] != "ok":
+            found.append(f"not recovered: {group} is {trace.statuses[group][tick]} at tick {tick}")
+        told = [said for said in trace.said if said.about == group and said.tick <= tick]
+        if long and told and told[-1].kind != "resolved":
+            found.append(f"not recovered: nobody was told at tick {tick} that {group} is well")
+    return found
+
+
+def _repeated(trace: Trace, name: str) -> list[str]:
+    """The same said again with nothing in between that made it new."""
+    found = []
+    own = [said for said in trace.said if said.about == name]
+    for place, said in enumerate(own):
+        since = [one for one in own[:place]]
+        while since and since[-1].kind == "resolved" and said.kind == "resolved":
+            return [*found, f"repeated: {name} was said to be well twice, again at tick {said.tick}"]
+        last = max((number for number, one in enumerate(since) if one.kind == "resolved"), default=-1)
+        open_ones = since[last + 1 :]
+        if said.kind == "resolved" and not open_ones:
+            found.append(f"repeated: {name} was said to be well at tick {said.tick}, and was never ill")
+        if said.kind == "repeat":
+            passed_us = trace.true_us[said.tick] - trace.true_us[since[-1].tick]
+            if passed_us < REPEAT_US - SLACK_US:
+                found.append(f"repeated: {name} at tick {said.tick}, after only {passed_us / HOUR_US:.2f} h")
+        if said.kind == "warn" and any(one.kind == "warn" for one in open_ones):
+            found.append(f"repeated: a second warning about {name} at tick {said.tick}")
+        earlier = [one for one in open_ones if one.kind == "breach"]
+        if said.kind == "breach" and earlier and not _made_new(trace, name, earlier[-1], said):
+            found.append(f"repeated: a second page about {name} at tick {said.tick}")
+    return found
+
+
+def _made_new(trace: Trace, name: str, before: Said, after: Said) -> bool:
+    """Whether a breach had been over between two pages; of a source: whether it lists one that was not in breach before."""
+    if name in trace.states:
+        between = trace.values[name][before.tick : after.tick + 1]
+        return any(value is not None and value < LEAVE_BREACH for value in between)
+    new = {group for group, level in after.listed.items() if level == "breach"}
+    old = {group for group, level in before.listed.items() if level == "breach"}
+    return any(group not in old or _made_new(trace, group, before, after) for group in new)
+
+
+def _false_recoveries(trace: Trace, name: str) -> list[str]:
+    found = []
+    for said in trace.said:
+        if said.about != name or said.kind != "resolved":
+            continue
+        groups = [name] if name in trace.states else [g for g in trace.states if _listed_in(trace, said, g)]
+        found += [
+            f"false recovery: {group} at tick {said.tick}, at {trace.truths[group][said.tick]:.2f} in truth"
+            for group in groups
+            if trace.truths[group][said.tick] >= LEAVE_WARN or trace.states[group][said.tick] == "unknown"
+        ]
+    return found
+
+
+def _chatter(trace: Trace, name: str) -> list[str]:
+    """More messages within an hour than anybody reads."""
+    own = [trace.true_us[said.tick] for said in trace.said if said.about == name]
+    return [
+        f"chatter: {name} spoke {MOST_AN_HOUR + 1} times within the hour after {begin}"
+        for begin, end in zip(own, own[MOST_AN_HOUR:], strict=False)
+        if end - begin < HOUR_US
+    ]
