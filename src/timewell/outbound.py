@@ -64,10 +64,13 @@ def post(order: Post) -> int:
     DeliveryFailed
         It could not be reached, was too slow, or could not take it now.
     """
-    parts = urlsplit(order.url)
-    if parts.scheme not in _PORTS or not parts.hostname or parts.username is not None:
+    try:
+        parts = urlsplit(order.url)
+        port = parts.port or _PORTS.get(parts.scheme, 0)
+    except ValueError:
+        raise DeliveryRefused(receiver="a webhook", problem="its address cannot be read") from None
+    if not port or parts.scheme not in _PORTS or not parts.hostname or parts.username is not None:
         raise DeliveryRefused(receiver=order.receiver, problem="its address is none of a plain web server")
-    port = parts.port or _PORTS[parts.scheme]
     addresses = _checked(order, parts.hostname, port)
     try:
         status = _exchange(order, parts.hostname, port, addresses)
@@ -158,7 +161,7 @@ def _exchange(order: Post, host: str, port: int, pinned: Sequence[str]) -> int:
             held[0] = connected = secured
             secured.do_handshake()
         connection = http.client.HTTPConnection(host, port, timeout=order.timeout_s)
-        connection.sock = connected
+        connection.sock, connection.default_port = connected, _PORTS[parts.scheme]
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("POST", target, body=order.body, headers=dict(order.headers))
         return connection.getresponse().status

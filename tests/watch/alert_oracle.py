@@ -6,6 +6,7 @@ It knows the signals, the truth behind them, what people did, and what was said 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from timewell.types import HOUR_US, MINUTE_US
 
@@ -100,6 +101,7 @@ def _missed_breaches(trace: Trace, group: str) -> list[str]:
             and (
                 (said.tick >= begin and (said.worst if said.about == group else said.listed.get(group) == "breach"))
                 or (said.kind == "flapping" and said.worst and said.tick > over)
+                or (said.listed.get(group) == "breach" and said.tick > over and _flutters(trace, group, tick))
             )
             for said in trace.about(group)
         )
@@ -110,6 +112,16 @@ def _missed_breaches(trace: Trace, group: str) -> list[str]:
         if not told and not taken:
             missed.append(f"missed: {group} is in breach at tick {tick} (since {begin}) and nobody was told")
     return missed
+
+
+def _flutters(trace: Trace, group: str, tick: int) -> bool:
+    """Whether a group came and went again and again in the last three hours."""
+    seen = [
+        trace.states[group][earlier] == "ok"
+        for earlier in range(tick + 1)
+        if trace.true_us[tick] - trace.true_us[earlier] <= 3 * HOUR_US and trace.states[group][earlier] != "unknown"
+    ]
+    return sum(one != other for one, other in pairwise(seen)) >= 3
 
 
 def _during(trace: Trace, group: str, tick: int) -> set[str]:
@@ -172,9 +184,7 @@ def _repeated(trace: Trace, name: str) -> list[str]:
     found = []
     own = [said for said in trace.said if said.about == name]
     for place, said in enumerate(own):
-        since = [one for one in own[:place]]
-        while since and since[-1].kind == "resolved" and said.kind == "resolved":
-            return [*found, f"repeated: {name} was said to be well twice, again at tick {said.tick}"]
+        since = own[:place]
         last = max((number for number, one in enumerate(since) if one.kind == "resolved"), default=-1)
         open_ones = since[last + 1 :]
         if said.kind == "resolved" and not open_ones:
@@ -206,13 +216,22 @@ def _false_recoveries(trace: Trace, name: str) -> list[str]:
     for said in trace.said:
         if said.about != name or said.kind != "resolved":
             continue
-        groups = [name] if name in trace.states else [g for g in trace.states if _listed_in(trace, said, g)]
+        groups = [name] if name in trace.states else [g for g in trace.states if _closed_by(trace, said, g)]
         found += [
             f"false recovery: {group} at tick {said.tick}, at {trace.truths[group][said.tick]:.2f} in truth"
             for group in groups
             if trace.truths[group][said.tick] >= LEAVE_WARN or trace.states[group][said.tick] == "unknown"
         ]
     return found
+
+
+def _closed_by(trace: Trace, end: Said, group: str) -> bool:
+    """Whether a source's recovery is that of a group, too: it was listed, and had not been well again since."""
+    if not _listed_in(trace, end, group):
+        return False
+    last = max(said.tick for said in trace.said if said.about == end.about and group in said.listed and said.tick <= end.tick)
+    values = trace.values[group][last : end.tick]
+    return not any(value is not None and value < LEAVE_WARN for value in values)
 
 
 def _chatter(trace: Trace, name: str) -> list[str]:

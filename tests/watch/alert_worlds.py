@@ -112,6 +112,7 @@ class World:
         self.late = {name: spans(0.4, 30 * MINUTE_US, 14 * HOUR_US) for name in sorted({g.source for g in GROUPS})}
         self.unread = {group.name: spans(0.3, 10 * MINUTE_US, 3 * HOUR_US) for group in GROUPS}
         self.flutter = {group.name: spans(0.2, HOUR_US, 4 * HOUR_US) for group in GROUPS}
+        self.hover = {group.name: spans(0.15, HOUR_US, 3 * HOUR_US) for group in GROUPS}
         self.off = spans(0.2, 20 * MINUTE_US, 5 * HOUR_US)
         self.steps = spans(0.3, 20 * MINUTE_US, 30 * HOUR_US)
         self._signs = {span: rng.choice([-1, 1]) for span in self.steps.spans}
@@ -163,6 +164,8 @@ class World:
         wall_us = true_us + self.offset_us(true_us)
         if self.flutter[group.name].at(true_us):
             truth = value = 0.3 if number % 2 else 1.1
+        elif self.hover[group.name].at(true_us):
+            truth = value = 0.75 if number % 4 < 2 else 0.85
         else:
             truth = (true_us - built.through_us) / group.sla_us
             value = max(0, wall_us - built.stamp_us) / group.sla_us

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -105,7 +105,6 @@ def test_four_changes_within_an_hour_are_flapping_and_an_hour_of_rest_ends_it() 
 
 
 def test_an_error_budget_is_left_as_soon_as_it_burns_slowly_enough_and_never_warns() -> None:
-    assert Watch("error_budget_fast").see(1.0, 0.9, 0.75, state=None)[:0] == []
     watch = Watch("error_budget_fast")
     assert watch.see(1.0) + watch.see(0.9, 0.75, state="ok") == ["breach", "breach", "resolved"]
 
@@ -196,4 +195,4 @@ def test_every_rule_has_somebody_who_is_told_and_limits_that_are_left_below_wher
         assert rule.grave in {"page", "ticket"}
         assert rule.title
         assert rule.runbook
-    assert replace(RULES["freshness"].limits) == RULES["heartbeat"].limits
+        assert rule.limits.leave_warn in {0.7, math.inf}, "below 0.8, or as soon as the measurement says so"

@@ -188,7 +188,7 @@ def test_a_notifier_that_fails_in_a_way_nobody_foresaw_is_tried_again(open_proje
 
 
 def test_the_recovery_goes_to_whom_the_alert_went_even_if_the_routes_changed(open_project, receiver) -> None:
-    project = open_project(webhook(receiver, 'severities = ["page"]'))
+    project = open_project(webhook(receiver, 'owners = ["risk@*"]'))
     evaluate(project, [late("spend", 1.1, project.clock.now_us(), owner="risk@company")])
     project.clock.move(MINUTE_US)
     evaluate(project, [late("spend", 0.1, project.clock.now_us(), owner="other@company")])

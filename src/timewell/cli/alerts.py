@@ -29,7 +29,7 @@ def list_alerts(
 ) -> Answer:
     """List the alerts that are not well; exit code 1 while one is open that nobody takes care of.
 
-    Example: timewell alerts --history
+    Example: timewell alerts list --history
     """
     from timewell.watch.listing import OPEN, alert_history, list_alerts, waiting
 

@@ -132,7 +132,7 @@ class AlertState:
             return "silenced"
         if self.is_acknowledged:
             return "acknowledged"
-        return "unknown" if self.unknown else self.level  # type: ignore[return-value]  # not ok: the rank is not
+        return "unknown" if self.unknown else self.level
 
     @property
     def is_acknowledged(self) -> bool:

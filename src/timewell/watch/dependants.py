@@ -24,18 +24,21 @@ class LateSource:
     ----------
     breached
         The dependants whose promise is broken and whom nobody silenced or took on.
+    still
+        All whose promise is broken, or that flap and so may break it any moment.
     quiet
         Every one is silenced or taken on.
     """
 
     signal: Signal
     breached: tuple[str, ...]
+    still: tuple[str, ...]
     quiet: bool
 
 
 def spoken_for(state: AlertState) -> AlertState:
     """Return a state with the source that speaks for it, if one does."""
-    if state.rank == OK and not state.streak:
+    if state.rank == OK and not state.streak and not state.flapping:
         return replace(state, source="") if state.source else state
     source = state.details.get("source")
     if state.source or state.told.rank or state.cause != CAUSE or not isinstance(source, str):
@@ -85,6 +88,7 @@ def _late_source(
     return LateSource(
         signal=signal,
         breached=tuple(key_text(state.key) for state in breached if state in heard),
+        still=tuple(key_text(state.key) for state in dependants if state.level == "breach" or state.flapping),
         quiet=bool(late) and not heard,
     )
 

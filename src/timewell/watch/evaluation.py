@@ -12,7 +12,7 @@ from typing import Final
 
 from timewell.stores.alerts import SilenceRecord
 from timewell.watch.alerts import OK, AlertState, Key, step
-from timewell.watch.dependants import late_sources, spoken_for
+from timewell.watch.dependants import LateSource, late_sources, spoken_for
 from timewell.watch.rules import SOURCE_LATE, rule_of
 from timewell.watch.signal import Signal
 from timewell.watch.silences import silence_of
@@ -89,16 +89,18 @@ def decide(known: Known, order: Order) -> Outcome:
     states = {**known.states, **stepped}
     silenced = {key for key in states if _is_silenced(key, known, pulse)}
     quiet = silenced | {key for key, state in stepped.items() if state.source}
-    breached: dict[Key, tuple[str, ...]] = {}
+    sources: dict[Key, LateSource] = {}
     for late in late_sources(_sources(known, stepped), states, at_us=order.now_us, silenced=silenced):
         key = late.signal.key
         stepped[key] = step(_held(known, key), late.signal, rule_of(late.signal), pulse)
-        breached[key] = late.breached
+        sources[key] = late
         quiet |= {key} if late.quiet or _is_silenced(key, known, pulse) else set()
     hearing = Hearing(steady_us=pulse.steady_us, repeat_us=order.repeat_us)
     turns = []
     for key, state in sorted(stepped.items()):
-        heard = replace(hearing, quiet=key in quiet, breached=breached.get(key, ()), closed=state.cause == GONE)
+        heard = replace(hearing, quiet=key in quiet, closed=state.cause == GONE)
+        if key in sources:
+            heard = replace(heard, breached=sources[key].breached, still=sources[key].still)
         turns.append(_turn(_held(known, key), state, heard, order.route))
     return Outcome(turns=tuple(turns), pulse=pulse)
 
@@ -156,7 +158,9 @@ def _turn(before: AlertState, state: AlertState, hearing: Hearing, route: Route)
 
 
 def _sound(signal: Signal) -> Signal:
-    """Return a signal whose value is a number that can be kept and compared; what is no number was not measured."""
+    """Return a signal whose value can be kept and compared; what is no number was not measured, and is not well."""
     if signal.value is None or math.isfinite(signal.value):
         return signal
-    return replace(signal, value=None if math.isnan(signal.value) else math.copysign(_MOST, signal.value))
+    if math.isnan(signal.value):
+        return replace(signal, value=None, state="unknown" if signal.state == "ok" else signal.state)
+    return replace(signal, value=math.copysign(_MOST, signal.value))

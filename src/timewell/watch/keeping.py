@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,8 +40,17 @@ def record_of(state: AlertState) -> AlertRecord:
 
 def plain(value: object) -> dict[str, Any]:
     """Return a dataclass as plain data; what a signal's details hold beyond that becomes text."""
-    found: dict[str, Any] = msgspec.to_builtins(value, enc_hook=str, str_keys=True)
+    found: dict[str, Any] = _finite(msgspec.to_builtins(value, enc_hook=str, str_keys=True))
     return found
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401  # plain data of any form
+    """Return plain data without the numbers that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def change_of(outcome: Outcome) -> AlertChange:

@@ -55,7 +55,7 @@ class Delivery:
 
 def deliver(project: Project) -> Delivery:
     """Send what is due, notifier by notifier; a notifier that fails keeps the rest of its messages for later."""
-    if not project.registry.alerts.outbox("waiting"):
+    if not _due(project.registry.alerts.outbox("waiting"), project.clock.now_us()):
         return Delivery()
     with _line(project) as lease:
         if lease is None:
@@ -66,6 +66,17 @@ def deliver(project: Project) -> Delivery:
             round_.send_all([message for message in waiting if message.notifier == name])
         project.registry.alerts.prune(project.clock.now_us() - KEPT_US)
         return Delivery(**round_.counts)
+
+
+def _due(waiting: Sequence[MessageRecord], now_us: int) -> bool:
+    """Whether the first message in line of any notifier is due."""
+    first = {message.notifier: message for message in reversed(waiting)}
+    return any(_is_due(message, now_us) for message in first.values())
+
+
+def _is_due(message: MessageRecord, now_us: int) -> bool:
+    # A clock that stands before the last try was set back: waiting for it would take as long as that.
+    return not message.tried_us <= now_us < message.due_us
 
 
 @contextmanager
@@ -94,8 +105,7 @@ class _Round:
         """Send one notifier's messages in their order, until one has to wait."""
         for message in messages:
             now_us = self._project.clock.now_us()
-            # A clock that stands before the last try was set back: waiting for it would take as long as that.
-            if message.tried_us <= now_us < message.due_us or not self._renewed():
+            if not _is_due(message, now_us) or not self._renewed():
                 return
             after = self._tried(message, now_us)
             self._project.registry.alerts.tried(after)

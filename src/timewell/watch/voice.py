@@ -52,6 +52,8 @@ class Hearing:
         It is silenced, or a late source speaks for it.
     breached
         Of a late source: the dependants whose promise is broken and of whom people want to hear.
+    still
+        Those that would be no news if they were said to be breached before.
     closed
         Nothing is watched here any more.
     """
@@ -60,6 +62,7 @@ class Hearing:
     repeat_us: int = REPEAT_US
     quiet: bool = False
     breached: Sequence[str] = ()
+    still: Sequence[str] = ()
     closed: bool = False
 
 
@@ -76,7 +79,7 @@ def speak(state: AlertState, hearing: Hearing) -> tuple[AlertState, Notice | Non
     'repeat'
     """
     told = state.told
-    if state.rank == OK and not state.flapping:
+    if state.rank == OK and not state.flapping and not state.streak and not state.blind:
         if not told.rank:
             return replace(state, told=Told(), acknowledged=None), None
         return _over(state, "closed" if hearing.closed else "resolved")
@@ -92,7 +95,7 @@ def speak(state: AlertState, hearing: Hearing) -> tuple[AlertState, Notice | Non
             rank=max(rank, told.rank) if state.flapping else rank,
             at_us=hearing.steady_us,
             flapping=state.flapping,
-            listed=tuple(hearing.breached),
+            listed=(*_faded(state, hearing).listed, *(name for name in hearing.breached if name not in told.listed)),
         ),
     )
 
@@ -115,8 +118,8 @@ def _kind(state: AlertState, hearing: Hearing) -> Kind | None:
 def _faded(state: AlertState, hearing: Hearing) -> Told:
     """Return what was said as far as it still holds: what gets better and then worse again is said again."""
     told = state.told
-    listed = tuple(name for name in told.listed if name in hearing.breached)
-    if state.flapping:
+    listed = tuple(name for name in told.listed if name in hearing.still)
+    if state.rank == OK or state.flapping:
         return replace(told, listed=listed)
     return replace(told, rank=min(told.rank, state.rank), flapping=False, listed=listed)
 

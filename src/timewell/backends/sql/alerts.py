@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,14 +114,21 @@ def _write(connection: Connection, change: AlertChange) -> None:
     _replace(connection, schema.alert, [to_line(record) for record in change.alerts])
     _replace(connection, schema.alert_silence, [to_line(record) for record in change.silences])
     _add(connection, schema.alert_event, [to_line(record, without="id") for record in change.events])
-    table = schema.alert_message
-    ids = tuple_(table.c.id, table.c.notifier)
-    asked = [(record.id, record.notifier) for record in change.messages]
-    held = {tuple(line) for line in connection.execute(select(table.c.id, table.c.notifier).where(ids.in_(asked)))}
-    fresh = {(record.id, record.notifier): record for record in change.messages}
-    _add(connection, table, [to_line(record, without="seq") for key, record in fresh.items() if key not in held])
+    _queue(connection, change.messages)
     if change.pulse is not None:
         _replace(connection, schema.alert_pulse, [to_line(_Pulse(id=1, body=change.pulse))])
+
+
+def _queue(connection: Connection, messages: Sequence[MessageRecord]) -> None:
+    """Add messages to the outbox, but for those that are there."""
+    if not messages:
+        return
+    table = schema.alert_message
+    ids = tuple_(table.c.id, table.c.notifier)
+    asked = [(record.id, record.notifier) for record in messages]
+    held = {tuple(line) for line in connection.execute(select(table.c.id, table.c.notifier).where(ids.in_(asked)))}
+    fresh = {(record.id, record.notifier): record for record in messages}
+    _add(connection, table, [to_line(record, without="seq") for key, record in fresh.items() if key not in held])
 
 
 def _replace(connection: Connection, table: Table, lines: list[dict[str, object]]) -> None:
