@@ -65,7 +65,9 @@ def _over_before(trace: Trace, group: str, tick: int) -> int:
     ends = [
         said.tick
         for said in trace.said
-        if said.kind == "resolved" and said.tick < tick and (said.about == group or said.about.startswith("source "))
+        if said.kind == "resolved"
+        and said.tick < tick
+        and (said.about == group or said.about.startswith("source "))
         and (said.about == group or _listed_in(trace, said, group))
     ]
     return max(ends, default=-1)
@@ -229,7 +231,9 @@ def _closed_by(trace: Trace, end: Said, group: str) -> bool:
     """Whether a source's recovery is that of a group, too: it was listed, and had not been well again since."""
     if not _listed_in(trace, end, group):
         return False
-    last = max(said.tick for said in trace.said if said.about == end.about and group in said.listed and said.tick <= end.tick)
+    last = max(
+        said.tick for said in trace.said if said.about == end.about and group in said.listed and said.tick <= end.tick
+    )
     values = trace.values[group][last : end.tick]
     return not any(value is not None and value < LEAVE_WARN for value in values)
 

@@ -191,5 +191,7 @@ def _runs(group: Group, days: int) -> list[int]:
     """When a group's pipeline runs, in true time."""
     if group.every_us:
         return list(range(START_US, START_US + days * DAY_US, group.every_us))
-    local = [datetime(START.year, START.month, START.day, 3, 30, tzinfo=BERLIN) + timedelta(days=day) for day in range(days)]
+    local = [
+        datetime(START.year, START.month, START.day, 3, 30, tzinfo=BERLIN) + timedelta(days=day) for day in range(days)
+    ]
     return [int(moment.astimezone(UTC).timestamp()) * SECOND_US for moment in local]

@@ -45,7 +45,7 @@ def open_project(tmp_path: Path) -> Iterator[Callable[..., Project]]:
 
 def webhook(receiver: Receiver, *lines: str) -> str:
     """Settings of a webhook to a receiver of this machine."""
-    allowed = ['[[notify]]', 'name = "hook"', 'type = "webhook"', f'url = "{receiver.url}"', 'allow = ["127.0.0.1"]']
+    allowed = ["[[notify]]", 'name = "hook"', 'type = "webhook"', f'url = "{receiver.url}"', 'allow = ["127.0.0.1"]']
     return "\n".join([*allowed, *lines, ""])
 
 

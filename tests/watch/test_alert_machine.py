@@ -66,7 +66,12 @@ def test_a_group_with_a_warning_share_of_its_own_leaves_the_warning_below_it_too
 
 def test_the_same_instant_seen_twice_is_one_evaluation() -> None:
     watch = Watch()
-    assert watch.see(0.9) + watch.see(0.9, 0.9, every_us=0) + watch.see(0.9) == ["pending", "pending", "pending", "warn"]
+    assert watch.see(0.9) + watch.see(0.9, 0.9, every_us=0) + watch.see(0.9) == [
+        "pending",
+        "pending",
+        "pending",
+        "warn",
+    ]
 
 
 def test_unknown_is_a_state_of_its_own_and_never_well() -> None:

@@ -67,7 +67,9 @@ def test_a_file_that_cannot_be_written_is_tried_again(tmp_path) -> None:
 
 
 def test_a_plain_webhook_gets_the_whole_message_and_its_key_in_a_header(receiver, tmp_path) -> None:
-    notifier = WebhookNotifier(name="hook", url=receiver.url, allow=("127.0.0.1",), headers={"Authorization": "Bearer x"})
+    notifier = WebhookNotifier(
+        name="hook", url=receiver.url, allow=("127.0.0.1",), headers={"Authorization": "Bearer x"}
+    )
     send(notifier, DOCUMENT, root=tmp_path)
     assert receiver.got == [("abc-1", DOCUMENT)]
     assert receiver.headers[0]["Authorization"] == "Bearer x"

@@ -84,5 +84,7 @@ def test_the_page_on_configuration_has_every_key_of_every_notifier(kind) -> None
 
 def test_every_rule_has_a_runbook_and_nobody_is_told_of_a_page_that_is_not_there() -> None:
     page = (DOCS / "how-to" / "alerts.md").read_text(encoding="utf-8")
-    headings = {re.sub(r"[^a-z0-9]+", "-", head.lower()).strip("-") for head in re.findall(r"^#+ (.+)$", page, re.MULTILINE)}
+    headings = {
+        re.sub(r"[^a-z0-9]+", "-", head.lower()).strip("-") for head in re.findall(r"^#+ (.+)$", page, re.MULTILINE)
+    }
     assert {rule.runbook for rule in RULES.values()} | {"other"} <= headings

@@ -51,7 +51,9 @@ def test_no_spelling_of_this_machine_gets_through(receiver, url) -> None:
     assert receiver.paths == []
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://example.com/", "http://", "http://user:pw@93.184.215.14/"])
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "ftp://example.com/", "http://", "http://user:pw@93.184.215.14/"]
+)
 def test_no_other_scheme_and_no_user_in_an_address(url) -> None:
     with pytest.raises(DeliveryRefused):
         post(Post(url=url, body=b"{}"))

@@ -40,7 +40,9 @@ def outage(open_project, receiver, *, minutes: int = 60) -> tuple[list[str], lis
     return [message.id for message in project.registry.alerts.outbox()], [key for key, _ in receiver.got]
 
 
-def test_a_receiver_that_was_down_for_an_hour_gets_every_alert_exactly_once_and_in_order(open_project, receiver) -> None:
+def test_a_receiver_that_was_down_for_an_hour_gets_every_alert_exactly_once_and_in_order(
+    open_project, receiver
+) -> None:
     wanted, came = outage(open_project, receiver)
     assert len(wanted) >= 8
     assert came == wanted
@@ -174,7 +176,9 @@ def test_a_notifier_that_was_taken_out_of_the_settings_ends_its_messages(open_pr
     assert deliver(again).dead == 1
 
 
-def test_a_notifier_that_fails_in_a_way_nobody_foresaw_is_tried_again(open_project, receiver, monkeypatch, caplog) -> None:
+def test_a_notifier_that_fails_in_a_way_nobody_foresaw_is_tried_again(
+    open_project, receiver, monkeypatch, caplog
+) -> None:
     project = open_project(webhook(receiver))
 
     def fail(*_, **__) -> None:
@@ -195,7 +199,9 @@ def test_the_recovery_goes_to_whom_the_alert_went_even_if_the_routes_changed(ope
     assert [body["kind"] for _, body in receiver.got] == ["breach", "resolved"]
 
 
-@pytest.mark.parametrize("field", ["id", "kind", "severity", "key", "owners", "value", "cause", "runbook", "text", "at"])
+@pytest.mark.parametrize(
+    "field", ["id", "kind", "severity", "key", "owners", "value", "cause", "runbook", "text", "at"]
+)
 def test_a_message_says_all_that_its_receiver_needs(open_project, receiver, field) -> None:
     project = open_project(webhook(receiver))
     evaluate(project, [late("spend", 1.1, project.clock.now_us())])

@@ -161,5 +161,3 @@ def test_the_judge_finds_a_machine_that_forgets_when_it_is_started_anew() -> Non
 
 def test_the_judge_finds_a_machine_that_repeats_every_hour() -> None:
     assert "repeated" in findings([0], repeat_us=HOUR_US)
-
-

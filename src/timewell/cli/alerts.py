@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 Key = Annotated[str, typer.Argument(metavar="KEY", help="Its key, as the list has it: transactions@v1:freshness.")]
 Target = Annotated[
     str,
-    typer.Argument(metavar="KEY", help="The alert's key, or GROUP@VERSION, or GROUP: for all rules and versions of it."),
+    typer.Argument(
+        metavar="KEY", help="The alert's key, or GROUP@VERSION, or GROUP: for all rules and versions of it."
+    ),
 ]
 
 
@@ -96,7 +98,9 @@ def _history(events: "list[EventRecord]") -> Answer:
 def ack(
     session: Session,
     key: Key,
-    by: Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who takes care of it; you by default.")] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="NAME", help="Who takes care of it; you by default.")
+    ] = None,
 ) -> Answer:
     """Say that you take care of an alert: it is not repeated until it gets worse.
 

@@ -151,7 +151,9 @@ def _read_one(table: Mapping[str, object], place: str, file: Path) -> AnyNotifie
     if not isinstance(kind, str) or kind not in KINDS:
         told = "there is no type" if kind is None else f"there is no notifier of type {kind!r}"
         near = did_you_mean(kind, KINDS) if isinstance(kind, str) else ""
-        raise ConfigError(file=str(file), problem=f"{place}.type: {told}; types: {', '.join(KINDS)}", hint=near.strip() or None)
+        raise ConfigError(
+            file=str(file), problem=f"{place}.type: {told}; types: {', '.join(KINDS)}", hint=near.strip() or None
+        )
     struct = KINDS[kind]
     for key in table:
         if key not in {"type", *struct.__struct_fields__}:

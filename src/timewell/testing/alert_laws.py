@@ -92,7 +92,9 @@ class AlertLaws(Opened):
         assert (sent.id, sent.body) == ("a-2", {"text": "late"})
 
     def test_history_is_newest_first_and_of_one_alert_if_asked(self, registry: RegistryBackend) -> None:
-        lines = [replace(OPENED, at_us=at_us, version=version) for at_us, version in ((10, "v1"), (20, "v2"), (5, "v1"))]
+        lines = [
+            replace(OPENED, at_us=at_us, version=version) for at_us, version in ((10, "v1"), (20, "v2"), (5, "v1"))
+        ]
         registry.alerts.change(lambda _: AlertChange(events=lines))
         assert [event.at_us for event in registry.alerts.history()] == [5, 20, 10]
         assert [event.at_us for event in registry.alerts.history(LATE)] == [5, 10]

@@ -34,9 +34,7 @@ def acknowledge(project: Project, key: str, *, by: str | None = None) -> AlertSt
             raise NothingToAcknowledge(key=key_text(state.key), status=state.status())
         state = replace(state, acknowledged=Acknowledged(by=who, at_us=at_us, rank=rank))
         taken[:] = [state]
-        return AlertChange(
-            alerts=[record_of(state)], events=[event(state, "acknowledged", {"by": who}, at_us=at_us)]
-        )
+        return AlertChange(alerts=[record_of(state)], events=[event(state, "acknowledged", {"by": who}, at_us=at_us)])
 
     project.registry.alerts.change(work)
     return taken[0]

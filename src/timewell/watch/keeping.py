@@ -65,9 +65,7 @@ def change_of(outcome: Outcome) -> AlertChange:
 def event(state: AlertState, kind: str, detail: Mapping[str, Any], *, at_us: int) -> EventRecord:
     """Return a line of the history."""
     project, group, version, rule = state.key
-    return EventRecord(
-        project=project, group=group, version=version, rule=rule, at_us=at_us, kind=kind, detail=detail
-    )
+    return EventRecord(project=project, group=group, version=version, rule=rule, at_us=at_us, kind=kind, detail=detail)
 
 
 def _events(turn: Turn, at_us: int) -> list[EventRecord]:

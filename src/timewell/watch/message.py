@@ -181,7 +181,9 @@ def _dependants(state: AlertState) -> list[str]:
     if not isinstance(listed, list | tuple) or not listed:
         return []
     lines = [
-        one_line(f"- {part.get('key')}: {part.get('state')}, {_age(part) or 'age unknown'}, {part.get('owner') or 'no owner'}")
+        one_line(
+            f"- {part.get('key')}: {part.get('state')}, {_age(part) or 'age unknown'}, {part.get('owner') or 'no owner'}"
+        )
         for part in listed[:LISTED]
         if isinstance(part, Mapping)
     ]

@@ -22,8 +22,16 @@ def route(message: Message, configured: Sequence[AnyNotifier]) -> tuple[str, ...
 
     Examples
     --------
-    >>> message = Message(id="1", kind="warn", severity="ticket", key=("shop", "spend", "v1", "freshness"),
-    ...     status="warn", title="", owners=("risk@company",), at_us=0)
+    >>> message = Message(
+    ...     id="1",
+    ...     kind="warn",
+    ...     severity="ticket",
+    ...     key=("shop", "spend", "v1", "freshness"),
+    ...     status="warn",
+    ...     title="",
+    ...     owners=("risk@company",),
+    ...     at_us=0,
+    ... )
     >>> pager, chat = LogNotifier(name="pager", severities=("page",)), LogNotifier(name="chat", owners=("risk@*",))
     >>> route(message, [pager, chat]), route(message, [pager])
     (('chat',), ('log',))

@@ -136,7 +136,9 @@ def _replace(connection: Connection, table: Table, lines: list[dict[str, object]
     names = [column.name for column in table.primary_key]
     place = [table.c[name] == bindparam(f"at_{name}") for name in names]
     if lines:
-        connection.execute(delete(table).where(*place), [{f"at_{name}": line[name] for name in names} for line in lines])
+        connection.execute(
+            delete(table).where(*place), [{f"at_{name}": line[name] for name in names} for line in lines]
+        )
     _add(connection, table, lines)
 
 
