@@ -10,14 +10,17 @@ from itertools import pairwise
 
 from timewell.types import HOUR_US, MINUTE_US
 
-BREACH, LEAVE_BREACH, LEAVE_WARN = 1.0, 0.8, 0.7
+BREACH, ENTER_WARN, LEAVE_BREACH, LEAVE_WARN = 1.0, 0.8, 0.8, 0.7
 REPEAT_US, SLACK_US = 4 * HOUR_US, MINUTE_US
 MOST_AN_HOUR = 5
 
 
 @dataclass(frozen=True)
 class Said:
-    """A message: about a group or a source, and for a source the dependants that it lists, with their level."""
+    """A message: about a group or a source, and for a source the dependants that it lists, with their level.
+
+    One that is listed as ``ok`` is told that it will be late if the source stays so.
+    """
 
     tick: int
     about: str
@@ -41,7 +44,7 @@ class Trace:
     said: list[Said] = field(default_factory=list)
 
     def about(self, name: str) -> list[Said]:
-        """Messages about a group: its own, and those of a source that list it."""
+        """Messages about a group: its own, and those of a source that list it, be it as what comes next."""
         return [said for said in self.said if said.about == name or name in said.listed]
 
 
@@ -60,24 +63,28 @@ def judge(trace: Trace) -> list[str]:
     return found
 
 
-def _over_before(trace: Trace, group: str, tick: int) -> int:
-    """The last tick before this one at which it was said that all is well again (-1: never)."""
+def _over_before(trace: Trace, group: str, tick: int, *, foretold: bool = False) -> int:
+    """The last tick before this one at which it was said that all is well again (-1: never).
+
+    ``foretold``: the end of a source's incident that only said that the group comes next counts, too.
+    """
     ends = [
         said.tick
         for said in trace.said
         if said.kind == "resolved"
         and said.tick < tick
         and (said.about == group or said.about.startswith("source "))
-        and (said.about == group or _listed_in(trace, said, group))
+        and (said.about == group or _listed_in(trace, said, group, foretold=foretold))
     ]
     return max(ends, default=-1)
 
 
-def _listed_in(trace: Trace, end: Said, group: str) -> bool:
-    """Whether the incident of a source that ended there ever listed a group."""
+def _listed_in(trace: Trace, end: Said, group: str, *, foretold: bool = False) -> bool:
+    """Whether the incident of a source that ended there ever listed a group as late, or at all."""
     own = [said for said in trace.said if said.about == end.about and said.tick <= end.tick]
     begin = max((said.tick for said in own if said.kind == "resolved" and said.tick < end.tick), default=-1)
-    return any(group in said.listed for said in own if said.tick > begin)
+    levels = {said.listed[group] for said in own if said.tick > begin and group in said.listed}
+    return bool(levels - (set() if foretold else {"ok"}))
 
 
 def _episode(trace: Trace, group: str, tick: int) -> int:
@@ -145,7 +152,7 @@ def _warnings_left_out(trace: Trace, group: str) -> list[str]:
             continue
         if any(trace.silenced[group][tick - 2 : tick + 1]):
             continue
-        over = _over_before(trace, group, tick)
+        over = _over_before(trace, group, tick, foretold=True)
         if any(over < at <= tick for at, _ in trace.acknowledged):
             continue
         if not any(over < said.tick < tick for said in trace.about(group)):
@@ -222,9 +229,17 @@ def _false_recoveries(trace: Trace, name: str) -> list[str]:
         found += [
             f"false recovery: {group} at tick {said.tick}, at {trace.truths[group][said.tick]:.2f} in truth"
             for group in groups
-            if trace.truths[group][said.tick] >= LEAVE_WARN or trace.states[group][said.tick] == "unknown"
+            if not _well(trace, group, said.tick)
         ]
     return found
+
+
+def _well(trace: Trace, group: str, tick: int) -> bool:
+    """Whether a group was left below where a warning ends, and did not come to where one begins since."""
+    if trace.states[group][tick] == "unknown":
+        return False
+    lately = (trace.truths[group][earlier] for earlier in range(tick, -1, -1))
+    return next((truth < LEAVE_WARN for truth in lately if not LEAVE_WARN <= truth < ENTER_WARN), True)
 
 
 def _closed_by(trace: Trace, end: Said, group: str) -> bool:
@@ -232,17 +247,22 @@ def _closed_by(trace: Trace, end: Said, group: str) -> bool:
     if not _listed_in(trace, end, group):
         return False
     last = max(
-        said.tick for said in trace.said if said.about == end.about and group in said.listed and said.tick <= end.tick
+        said.tick
+        for said in trace.said
+        if said.about == end.about and said.listed.get(group, "ok") != "ok" and said.tick <= end.tick
     )
     values = trace.values[group][last : end.tick]
     return not any(value is not None and value < LEAVE_WARN for value in values)
 
 
 def _chatter(trace: Trace, name: str) -> list[str]:
-    """More messages within an hour than anybody reads."""
-    own = [trace.true_us[said.tick] for said in trace.said if said.about == name]
+    """More messages within an hour than anybody reads; a source has one more for each further group that it speaks for."""
+    own = [said for said in trace.said if said.about == name]
+    late = {group for said in own for group, level in said.listed.items() if level != "ok"}
+    most = MOST_AN_HOUR + max(0, len(late) - 1)
+    times = [trace.true_us[said.tick] for said in own]
     return [
-        f"chatter: {name} spoke {MOST_AN_HOUR + 1} times within the hour after {begin}"
-        for begin, end in zip(own, own[MOST_AN_HOUR:], strict=False)
+        f"chatter: {name} spoke {most + 1} times within the hour after {begin}"
+        for begin, end in zip(times, times[most:], strict=False)
         if end - begin < HOUR_US
     ]

@@ -1,5 +1,7 @@
 """A late source speaks for all that depends on it: one message instead of one from each.
 
+It lists what is late, and what will be if the source stays so: whoever comes to it later was warned by that.
+
 Rule: who speaks for an alert is decided once in an incident, before anything was said: nothing is told twice because its cause
 changes its name.
 """
@@ -60,17 +62,29 @@ def late_sources(
     """
     found = []
     for project, name in sorted(names):
-        dependants = [state for key, state in states.items() if key[0] == project and state.source == name]
-        found.append(_late_source(Subject(project=project, group=name), dependants, at_us, silenced))
+        ours = [state for key, state in states.items() if key[0] == project]
+        dependants = [state for state in ours if state.source == name]
+        next_ones = [state for state in ours if _may_follow(state, name) and state.key not in silenced]
+        found.append(_late_source(Subject(project=project, group=name), dependants, next_ones, at_us, silenced))
     return found
 
 
+def _may_follow(state: AlertState, source: str) -> bool:
+    """Whether something that is well will be late if a source stays so."""
+    return state.level == "ok" and not state.source and not state.told.rank and state.details.get("source") == source
+
+
 def _late_source(
-    subject: Subject, dependants: Sequence[AlertState], at_us: int, silenced: Collection[Key]
+    subject: Subject,
+    dependants: Sequence[AlertState],
+    next_ones: Sequence[AlertState],
+    at_us: int,
+    silenced: Collection[Key],
 ) -> LateSource:
     late = sorted((state for state in dependants if state.level != "ok"), key=lambda state: state.key)
     breached = [state for state in late if state.level == "breach"]
     heard = [state for state in late if state.key not in silenced and not state.is_acknowledged]
+    listed = [*late, *sorted(next_ones, key=lambda state: state.key)] if late else []
     worst: State = "breached" if breached else "warning" if late else "ok"
     signal = Signal(
         rule=SOURCE_LATE,
@@ -80,8 +94,8 @@ def _late_source(
         cause=CAUSE if late else "",
         owner="",
         details={
-            "dependants": [_listed(state) for state in late],
-            "owners": sorted({state.owner for state in late if state.owner}),
+            "dependants": [_listed(state) for state in listed],
+            "owners": sorted({state.owner for state in listed if state.owner}),
         },
         at_us=at_us,
     )
