@@ -13,6 +13,7 @@ from timewell.types import HOUR_US, MINUTE_US
 BREACH, ENTER_WARN, LEAVE_BREACH, LEAVE_WARN = 1.0, 0.8, 0.8, 0.7
 REPEAT_US, SLACK_US = 4 * HOUR_US, MINUTE_US
 MOST_AN_HOUR = 5
+CLOCK_BELIEVED_US = 50 * MINUTE_US  # an hour after it was set back by one, a clock shows nothing old any more
 
 
 @dataclass(frozen=True)
@@ -63,28 +64,24 @@ def judge(trace: Trace) -> list[str]:
     return found
 
 
-def _over_before(trace: Trace, group: str, tick: int, *, foretold: bool = False) -> int:
-    """The last tick before this one at which it was said that all is well again (-1: never).
-
-    ``foretold``: the end of a source's incident that only said that the group comes next counts, too.
-    """
+def _over_before(trace: Trace, group: str, tick: int) -> int:
+    """The last tick before this one at which it was said that all is well again (-1: never)."""
     ends = [
         said.tick
         for said in trace.said
         if said.kind == "resolved"
         and said.tick < tick
         and (said.about == group or said.about.startswith("source "))
-        and (said.about == group or _listed_in(trace, said, group, foretold=foretold))
+        and (said.about == group or _listed_in(trace, said, group))
     ]
     return max(ends, default=-1)
 
 
-def _listed_in(trace: Trace, end: Said, group: str, *, foretold: bool = False) -> bool:
-    """Whether the incident of a source that ended there ever listed a group as late, or at all."""
+def _listed_in(trace: Trace, end: Said, group: str) -> bool:
+    """Whether the incident of a source that ended there ever listed a group as late."""
     own = [said for said in trace.said if said.about == end.about and said.tick <= end.tick]
     begin = max((said.tick for said in own if said.kind == "resolved" and said.tick < end.tick), default=-1)
-    levels = {said.listed[group] for said in own if said.tick > begin and group in said.listed}
-    return bool(levels - (set() if foretold else {"ok"}))
+    return any(said.listed.get(group, "ok") != "ok" for said in own if said.tick > begin)
 
 
 def _episode(trace: Trace, group: str, tick: int) -> int:
@@ -105,12 +102,13 @@ def _missed_breaches(trace: Trace, group: str) -> list[str]:
         if state != "breached" or trace.silenced[group][tick]:
             continue
         over, begin = _over_before(trace, group, tick), _episode(trace, group, tick)
+        fluttered = _flutters(trace, group, tick) or _flutters(trace, group, begin)
         told = any(
             said.tick <= tick
             and (
                 (said.tick >= begin and (said.worst if said.about == group else said.listed.get(group) == "breach"))
-                or (said.kind == "flapping" and said.worst and said.tick > over)
-                or (said.listed.get(group) == "breach" and said.tick > over and _flutters(trace, group, tick))
+                or (said.kind == "flapping" and said.worst and _holds(trace, said, tick))
+                or (said.listed.get(group) == "breach" and fluttered and _holds(trace, said, tick))
             )
             for said in trace.about(group)
         )
@@ -152,12 +150,18 @@ def _warnings_left_out(trace: Trace, group: str) -> list[str]:
             continue
         if any(trace.silenced[group][tick - 2 : tick + 1]):
             continue
-        over = _over_before(trace, group, tick, foretold=True)
+        over = _over_before(trace, group, tick)
         if any(over < at <= tick for at, _ in trace.acknowledged):
             continue
-        if not any(over < said.tick < tick for said in trace.about(group)):
+        if not any(said.tick < tick and _holds(trace, said, tick) for said in trace.about(group)):
             left_out.append(f"no warning: {group} broke its promise at tick {tick}, and nobody was warned")
     return left_out
+
+
+def _holds(trace: Trace, said: Said, tick: int) -> bool:
+    """Whether what was said was not taken back before a tick, by whoever said it."""
+    ends = (end.tick for end in trace.said if end.about == said.about and end.kind == "resolved")
+    return said.kind != "resolved" and not any(said.tick < end < tick for end in ends)
 
 
 def _unknown_called_well(trace: Trace, group: str) -> list[str]:
@@ -229,17 +233,35 @@ def _false_recoveries(trace: Trace, name: str) -> list[str]:
         found += [
             f"false recovery: {group} at tick {said.tick}, at {trace.truths[group][said.tick]:.2f} in truth"
             for group in groups
-            if not _well(trace, group, said.tick)
+            if trace.states[group][said.tick] == "unknown"
+            or not (_only_unseen(trace, said) or _well(trace, group, said))
         ]
     return found
 
 
-def _well(trace: Trace, group: str, tick: int) -> bool:
-    """Whether a group was left below where a warning ends, and did not come to where one begins since."""
-    if trace.states[group][tick] == "unknown":
-        return False
-    lately = (trace.truths[group][earlier] for earlier in range(tick, -1, -1))
-    return next((truth < LEAVE_WARN for truth in lately if not LEAVE_WARN <= truth < ENTER_WARN), True)
+def _only_unseen(trace: Trace, end: Said) -> bool:
+    """Whether nothing was said in an incident but that nothing could be seen."""
+    own = [said for said in trace.said if said.about == end.about and said.tick < end.tick]
+    last = max((place for place, said in enumerate(own) if said.kind == "resolved"), default=-1)
+    return {said.kind for said in own[last + 1 :]} == {"unknown"}
+
+
+def _well(trace: Trace, group: str, end: Said) -> bool:
+    """Whether a group was left below where a warning ends, and was not warned of since: by a breach, or a warning seen twice.
+
+    A clock that has shown the same for long is believed: nobody can tell any more that it is wrong.
+    """
+    seen = [tick for tick in range(end.tick, -1, -1) if trace.states[group][tick] != "unknown"]
+    since_us = trace.true_us[end.tick] - CLOCK_BELIEVED_US
+    set_lately = any(trace.steps[tick] for tick in range(end.tick + 1) if trace.true_us[tick] >= since_us)
+    shares = trace.truths[group] if set_lately else [value or 0.0 for value in trace.values[group]]
+    for tick, before in zip(seen, [*seen[1:], None], strict=True):
+        if shares[tick] < LEAVE_WARN:
+            return True
+        warned = before is not None and shares[tick] >= ENTER_WARN and shares[before] >= ENTER_WARN
+        if warned or trace.states[group][tick] == "breached":
+            return False
+    return True
 
 
 def _closed_by(trace: Trace, end: Said, group: str) -> bool:

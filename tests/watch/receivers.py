@@ -37,7 +37,7 @@ class Receiver:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            do_GET = do_POST
+            do_GET = do_POST  # noqa: N815  # as http.server calls it
 
             def log_message(self, *_) -> None:
                 pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import warnings
 from email import message_from_string
 
 import pytest
@@ -159,7 +160,8 @@ def test_a_command_that_fails_hangs_or_is_not_there_is_told(tmp_path, command, t
 
 
 def test_apprise_sends_through_its_own_hundred_ways(receiver, tmp_path) -> None:
-    pytest.importorskip("apprise")
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of what it imports itself
+        pytest.importorskip("apprise")
     receiver.answer = 200
     notifier = AppriseNotifier(name="others", urls=(f"json://127.0.0.1:{receiver.port}/in",))
     send(notifier, DOCUMENT, root=tmp_path)
@@ -198,7 +200,7 @@ def test_a_trial_tries_each_notifier_and_says_what_is_wrong(open_project, receiv
     assert ("No such file" in gone.problem, bool(gone.hint)) == (True, True)
     assert [body["kind"] for _, body in receiver.got] == ["test"]
     assert [one.name for one in try_notifiers(project, "hook")] == ["hook"]
-    with pytest.raises(UnknownNotifier, match="hock.*Did you mean 'hook'"):
+    with pytest.raises(UnknownNotifier, match=r"hock.*Did you mean 'hook'"):
         try_notifiers(project, "hock")
 
 

@@ -56,7 +56,7 @@ def test_a_profile_replaces_the_notifiers(tmp_path, monkeypatch) -> None:
         ("[[notify]]\ntype = 'webhook'\nurl = 'https://u:hush@x.example/'", r"notify\[0\]\.url: .*no user name"),
         ("[[notify]]\ntype = 'webhook'\nurl = 'https://x/'\nallow = ['10.0.0.1/8']", r"notify\[0\]\.allow\[0\]:"),
         ("[[notify]]\ntype = 'webhook'\nurl = 'https://x/'\nformat = 'teams'", r"notify\[0\]\.format: invalid enum"),
-        ("[[notify]]\ntype = 'log'\nseverities = ['loud']", r"notify\[0\]\.severities\[\.\.\.\]: invalid enum"),
+        ("[[notify]]\ntype = 'log'\nseverities = ['loud']", r"notify\[0\]\.severities\[0\]: invalid enum value 'loud'"),
         ("[[notify]]\ntype = 'log'\ntimeout = 'soon'", r"notify\[0\]\.timeout: "),
         ("[[notify]]\ntype = 'command'\ncommand = []", r"notify\[0\]\.command: expected `array` of length >= 1"),
         ("[[notify]]\ntype = 'log'\n[[notify]]\ntype = 'log'", r"notify\[1\]\.name: there are two notifiers"),

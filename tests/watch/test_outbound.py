@@ -87,11 +87,13 @@ def test_a_name_that_leads_to_one_inner_address_among_others_is_refused(monkeypa
 def test_the_address_that_was_checked_is_the_one_that_is_called(receiver, monkeypatch) -> None:
     """A name that leads elsewhere the second time it is asked for: it is asked for once."""
     connected = []
-    real = socket.create_connection
 
-    def connect(address, **given):
+    def connect(address, timeout):
         connected.append(address)
-        return real(("127.0.0.1", receiver.port), **given)
+        asked = socket.socket()
+        asked.settimeout(timeout)
+        asked.connect(("127.0.0.1", receiver.port))
+        return asked
 
     monkeypatch.setattr(outbound.socket, "create_connection", connect)
     asked = answering(monkeypatch, ["93.184.215.14"])

@@ -93,7 +93,7 @@ class WebhookNotifier(Notifier, frozen=True, kw_only=True, tag="webhook"):
 
     url: _Text
     format: Literal["slack", "plain"] = "plain"
-    headers: dict[str, str] = {}  # noqa: RUF012  # msgspec copies it
+    headers: dict[str, str] = {}  # msgspec copies it
     allow: _Names = ()
 
 

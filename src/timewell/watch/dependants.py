@@ -71,7 +71,8 @@ def late_sources(
 
 def _may_follow(state: AlertState, source: str) -> bool:
     """Whether something that is well will be late if a source stays so."""
-    return state.level == "ok" and not state.source and not state.told.rank and state.details.get("source") == source
+    free = not state.source and not state.told.rank and state.details.get("source") == source
+    return state.level == "ok" and (free or state.source == source)
 
 
 def _late_source(

@@ -72,9 +72,9 @@ def _events(turn: Turn, at_us: int) -> list[EventRecord]:
     """Return what happened: it got another name, it began or ceased to flap, something was said."""
     before, after = turn.before, turn.after
     found = []
-    if before.status() != after.status() and not {before.status(), after.status()} <= {"ok", "pending", "resolved"}:
-        found.append(event(after, after.status(), {"value": after.value, "cause": after.cause}, at_us=at_us))
-    elif before.rank != after.rank:
+    if (
+        before.status() != after.status() and not {before.status(), after.status()} <= {"ok", "pending", "resolved"}
+    ) or before.rank != after.rank:
         found.append(event(after, after.status(), {"value": after.value, "cause": after.cause}, at_us=at_us))
     if before.flapping != after.flapping:
         found.append(event(after, "flapping" if after.flapping else "steady", {}, at_us=at_us))
