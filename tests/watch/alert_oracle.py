@@ -5,6 +5,7 @@ It knows the signals, the truth behind them, what people did, and what was said 
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -13,6 +14,7 @@ from timewell.types import HOUR_US, MINUTE_US
 BREACH, ENTER_WARN, LEAVE_BREACH, LEAVE_WARN = 1.0, 0.8, 0.8, 0.7
 REPEAT_US, SLACK_US = 4 * HOUR_US, MINUTE_US
 MOST_AN_HOUR = 5
+EVALUATIONS = 18  # in three hours
 CLOCK_BELIEVED_US = 50 * MINUTE_US  # an hour after it was set back by one, a clock shows nothing old any more
 
 
@@ -89,6 +91,8 @@ def _episode(trace: Trace, group: str, tick: int) -> int:
     begin = tick
     for earlier in range(tick, -1, -1):
         value = trace.values[group][earlier]
+        if value is not None:
+            value = max(value, trace.truths[group][earlier])  # a clock that was set back ends nothing
         if trace.states[group][earlier] == "breached":
             begin = earlier
         elif value is not None and value < LEAVE_BREACH:
@@ -102,11 +106,17 @@ def _missed_breaches(trace: Trace, group: str) -> list[str]:
         if state != "breached" or trace.silenced[group][tick]:
             continue
         over, begin = _over_before(trace, group, tick), _episode(trace, group, tick)
+        # what was said while a clock was wrong, and was not taken back, need not be said again when it comes true
+        since = (
+            begin
+            if not any(trace.steps[_hours_before(trace, begin, 2) : begin + 1])
+            else _over_own(trace, group, begin)
+        )
         fluttered = _flutters(trace, group, tick) or _flutters(trace, group, begin)
         told = any(
             said.tick <= tick
             and (
-                (said.tick >= begin and (said.worst if said.about == group else said.listed.get(group) == "breach"))
+                (said.tick >= since and (said.worst if said.about == group else said.listed.get(group) == "breach"))
                 or (said.kind == "flapping" and said.worst and _holds(trace, said, tick))
                 or (said.listed.get(group) == "breach" and fluttered and _holds(trace, said, tick))
             )
@@ -121,13 +131,20 @@ def _missed_breaches(trace: Trace, group: str) -> list[str]:
     return missed
 
 
+def _hours_before(trace: Trace, tick: int, hours: int) -> int:
+    return bisect.bisect_left(trace.true_us, trace.true_us[tick] - hours * HOUR_US)
+
+
+def _over_own(trace: Trace, group: str, tick: int) -> int:
+    """The tick after a group's own last recovery before a tick."""
+    ends = (said.tick for said in trace.said if said.about == group and said.kind == "resolved" and said.tick < tick)
+    return max(ends, default=-1) + 1
+
+
 def _flutters(trace: Trace, group: str, tick: int) -> bool:
-    """Whether a group came and went again and again in the last three hours."""
-    seen = [
-        trace.states[group][earlier] == "ok"
-        for earlier in range(tick + 1)
-        if trace.true_us[tick] - trace.true_us[earlier] <= 3 * HOUR_US and trace.states[group][earlier] != "unknown"
-    ]
+    """Whether a group came and went again and again in the last three hours of evaluations: who pauses sees no time pass."""
+    lately = trace.states[group][max(0, tick - EVALUATIONS) : tick + 1]
+    seen = [state == "ok" for state in lately if state != "unknown"]
     return sum(one != other for one, other in pairwise(seen)) >= 3
 
 

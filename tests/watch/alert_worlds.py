@@ -98,6 +98,7 @@ class World:
 
     seed: int
     days: int
+    steps_a_day: float = 0.3
     naive: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,7 +115,7 @@ class World:
         self.flutter = {group.name: spans(0.2, HOUR_US, 4 * HOUR_US) for group in GROUPS}
         self.hover = {group.name: spans(0.15, HOUR_US, 3 * HOUR_US) for group in GROUPS}
         self.off = spans(0.2, 20 * MINUTE_US, 5 * HOUR_US)
-        self.steps = spans(0.3, 20 * MINUTE_US, 30 * HOUR_US)
+        self.steps = spans(self.steps_a_day, 20 * MINUTE_US, 30 * HOUR_US)
         self._signs = {span: rng.choice([-1, 1]) for span in self.steps.spans}
 
     def offset_us(self, true_us: int) -> int:

@@ -182,8 +182,9 @@ def test_a_late_source_speaks_for_all_that_depend_on_it() -> None:
     assert room.see(cause="SOURCE_LATE", a=0.9, b=0.9, c=0.1) == []
     assert room.see(cause="SOURCE_LATE", a=0.9, b=0.9, c=0.1) == ["warn orders"]
     [notice] = room.notices
-    assert [part["key"] for part in notice.state.details["dependants"]] == ["a@v1:freshness", "b@v1:freshness"]
-    assert notice.state.details["owners"] == ["a@company", "b@company"]
+    assert [part["key"] for part in notice.state.details["dependants"]] == [f"{name}@v1:freshness" for name in "abc"]
+    assert [part["state"] for part in notice.state.details["dependants"]] == ["warn", "warn", "ok"], "c comes next"
+    assert notice.state.details["owners"] == ["a@company", "b@company", "c@company"]
 
 
 def test_of_a_late_source_each_new_breach_is_said_and_the_recovery_once_for_all() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import warnings
 from email import message_from_string
 
 import pytest
@@ -159,9 +158,9 @@ def test_a_command_that_fails_hangs_or_is_not_there_is_told(tmp_path, command, t
         send(CommandNotifier(name="run", command=command, timeout=timeout), DOCUMENT, root=tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what it imports itself
 def test_apprise_sends_through_its_own_hundred_ways(receiver, tmp_path) -> None:
-    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of what it imports itself
-        pytest.importorskip("apprise")
+    pytest.importorskip("apprise")
     receiver.answer = 200
     notifier = AppriseNotifier(name="others", urls=(f"json://127.0.0.1:{receiver.port}/in",))
     send(notifier, DOCUMENT, root=tmp_path)

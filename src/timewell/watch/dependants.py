@@ -71,8 +71,7 @@ def late_sources(
 
 def _may_follow(state: AlertState, source: str) -> bool:
     """Whether something that is well will be late if a source stays so."""
-    free = not state.source and not state.told.rank and state.details.get("source") == source
-    return state.level == "ok" and (free or state.source == source)
+    return state.level == "ok" and source in {state.source, state.details.get("source")}
 
 
 def _late_source(

@@ -102,7 +102,17 @@ def decide(known: Known, order: Order) -> Outcome:
         if key in sources:
             heard = replace(heard, breached=sources[key].breached, still=sources[key].still)
         turns.append(_turn(_held(known, key), state, heard, order.route))
-    return Outcome(turns=tuple(turns), pulse=pulse)
+    over = {turn.after.key[:2] for turn in turns if turn.after.key in sources and turn.notice and turn.notice.is_end}
+    return Outcome(turns=tuple(_let_go(turn, over) for turn in turns), pulse=pulse)
+
+
+def _let_go(turn: Turn, over: Collection[tuple[str, str]]) -> Turn:
+    """Let what a source spoke for stand for itself once that was said to be over: whoever took it on was told so, too."""
+    state = turn.after
+    if (state.key[0], state.source) not in over:
+        return turn
+    state = replace(state, source="", acknowledged=None)
+    return replace(turn, after=replace(state, turns=(), flapping=False) if state.rank == OK else state)
 
 
 def _held(known: Known, key: Key) -> AlertState:
@@ -152,7 +162,7 @@ def _turn(before: AlertState, state: AlertState, hearing: Hearing, route: Route)
     after, notice = speak(state, hearing)
     if notice is None:
         return Turn(before=before, after=after)
-    to = notice.to if notice.kind in {"resolved", "closed"} and notice.to else route(notice)
+    to = notice.to if notice.is_end and notice.to else route(notice)
     told = tuple(sorted({*after.told.to, *to})) if after.told.rank else ()
     return Turn(before=before, after=replace(after, told=replace(after.told, to=told)), notice=notice, to=to)
 

@@ -39,6 +39,11 @@ class Notice:
     number: int
     to: tuple[str, ...] = ()
 
+    @property
+    def is_end(self) -> bool:
+        """Whether it says that an incident is over."""
+        return self.kind in {"resolved", "closed"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hearing:

@@ -1,0 +1,95 @@
+"""One round of watching: everything is measured, then the alerts are evaluated.
+
+Rule: what one measurement meets must not blind the others: it is logged, and that rule has no signals in this round.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Final
+
+from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog
+from timewell.errors import PromoteRefused, TimewellError
+from timewell.serve.budgets import latency
+from timewell.stores.project import Project
+from timewell.watch.alerting import Evaluation, evaluate
+from timewell.watch.freshness import RULE as FRESHNESS
+from timewell.watch.freshness import freshness, signals
+from timewell.watch.measures import BURNS, burn_signals, gate_signal, latency_signals
+from timewell.watch.signal import Signal, Subject
+
+log = logging.getLogger("timewell.watch")
+_LATENCY_OVER: Final = "15m"
+_KEPT: Final = frozenset({"5m", "30m", "1h", "6h"})  # requests are counted for a day: no window is longer
+
+Measure = Callable[[Project, Catalog], Iterable[Signal]]
+
+
+def watch(project: Project, *, beats: Sequence[Signal] = (), without: Collection[str] = ()) -> Evaluation:
+    """Measure everything, and evaluate the alerts.
+
+    Parameters
+    ----------
+    beats
+        Signals of the caller's own, such as its sign of life.
+    without
+        Rules that are switched off: they have no signals, and what is open stays as it is.
+
+    Raises
+    ------
+    StateBusy
+    """
+    catalog = load_catalog(project)
+    found, complete = list(beats), []
+    for rules, measure in _MEASURES.items():
+        if set(rules) <= set(without):
+            continue
+        try:
+            found += measure(project, catalog)
+        except TimewellError as problem:
+            log.warning("%s could not be measured: %s", rules[0], problem)
+        else:
+            complete += [rule for rule in rules if rule in _WHOLE]
+    kept = [signal for signal in found if signal.rule not in without]
+    return evaluate(project, kept, complete=[rule for rule in complete if rule not in without])
+
+
+def _freshness(project: Project, _: Catalog) -> list[Signal]:
+    return signals(freshness(project))
+
+
+def _latency(project: Project, catalog: Catalog) -> list[Signal]:
+    owners = {group.compiled.ref: _owner(group) for group in catalog.groups.values()}
+    return latency_signals(latency(project, _LATENCY_OVER), project=project.config.project, owners=owners)
+
+
+def _budgets(project: Project, _: Catalog) -> list[Signal]:
+    failed = {window: latency(project, window).rows[0].error_rate for window in sorted(_KEPT)}
+    subject, promised = Subject(project=project.config.project), project.config.serving.availability
+    return burn_signals(subject, failed, availability=promised, at_us=project.clock.now_us())
+
+
+def _gates(project: Project, catalog: Catalog) -> list[Signal]:
+    """Return what the last daily runs were refused for."""
+    found = []
+    for run in project.registry.runs.last():
+        group = catalog.groups.get((run.group, run.version))
+        if run.store == "offline" and group is not None:
+            subject = Subject(project=project.config.project, group=run.group, version=run.version)
+            refused = [run.problem] if run.error == PromoteRefused.code else []
+            found.append(gate_signal(subject, refused, owner=_owner(group), at_us=project.clock.now_us()))
+    return found
+
+
+def _owner(group: RegisteredGroup) -> str:
+    return group.compiled.owner or next((one.owner for one in group.compiled.features if one.owner), "")
+
+
+_MEASURES: Final[dict[tuple[str, ...], Measure]] = {
+    (FRESHNESS,): _freshness,
+    ("latency",): _latency,
+    tuple(burn.rule for burn in BURNS): _budgets,
+    ("gate",): _gates,
+}
+_WHOLE: Final = frozenset({FRESHNESS, "gate"})
