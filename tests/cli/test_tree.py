@@ -60,6 +60,7 @@ TYPED = {
     "token list": ("token", "list"),
     "token revoke": ("token", "revoke", "TOKEN"),
     "tiers": ("tiers",),
+    "watch": ("watch",),
     "alerts list": ("alerts", "list"),
     "alerts ack": ("alerts", "ack", "routes@v1:freshness"),
     "alerts silence": ("alerts", "silence", "routes@v1", "--for", "2h", "--reason", "a test", "--by", "ana"),

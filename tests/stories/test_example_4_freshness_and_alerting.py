@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -82,7 +83,10 @@ def write(root: Path, name: str, **columns: list[Any]) -> None:
 @pytest.fixture
 def shop(tmp_path: Path) -> tw.FeatureStore:
     """A project in which nothing has been built yet, its clock at noon."""
-    fs = tw.FeatureStore.init(tmp_path / "shop", now=NOW)
+    tw.FeatureStore.init(tmp_path / "shop", now=NOW).close()
+    with (tmp_path / "shop" / "timewell.toml").open("a") as settings:
+        settings.write('\n[[notify]]\ntype = "file"\npath = "alerts.jsonl"\n')
+    fs = tw.FeatureStore(tmp_path / "shop", now=NOW)
     root = fs.project.root
     write(root, "orders", amount=list(range(30)))
     write(root, "balances", balance=[100.0 + number for number in range(30)])
@@ -94,6 +98,20 @@ def shop(tmp_path: Path) -> tw.FeatureStore:
     for feature in (ORDERS, BALANCE, SIGNUP):
         fs.register_feature(feature)
     return fs
+
+
+@pytest.fixture
+def told(shop: tw.FeatureStore) -> Callable[[], list[str]]:
+    """What the people of the project were told since the last look."""
+    lines = shop.project.root / "alerts.jsonl"
+    seen = [0]
+
+    def new_ones() -> list[str]:
+        all_lines = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
+        found, seen[0] = all_lines[seen[0] :], len(all_lines)
+        return [f"{one['kind']} {one['key']} {one['cause']}".strip() for one in found]
+
+    return new_ones
 
 
 @pytest.fixture
@@ -180,3 +198,51 @@ def test_the_check_is_a_verb_of_the_current_project_too(shop: tw.FeatureStore, m
     from timewell.active import check_freshness
 
     assert check_freshness() == shop.check_freshness() != []
+
+
+def test_people_are_told_once_before_the_breach_once_of_it_and_once_that_it_is_over(
+    shop: tw.FeatureStore, hours_pass: Callable[[float], None], told: Callable[[], list[str]]
+) -> None:
+    """The pipeline of the balances stops; somebody looks every three minutes, as the refresher does."""
+    shop.materialize_online()
+    heard: dict[int, list[str]] = {}
+    for minute in range(0, 90, 3):
+        if minute == 75:
+            shop.materialize_online("balance_pti")
+        shop.watch()
+        if found := told():
+            heard[minute] = found
+        hours_pass(3 / 60)
+    key = "balance_pti@v1:freshness"
+    assert heard == {
+        51: [f"warn {key} PIPELINE_LATE"],
+        60: [f"breach {key} PIPELINE_LATE"],
+        75: [f"resolved {key} SOURCE_QUIET"],  # fresh, although the newest row is old
+    }
+
+
+def test_runs_over_a_dead_source_end_in_an_alert_of_the_source_and_a_quiet_night_in_none(
+    shop: tw.FeatureStore, hours_pass: Callable[[float], None], told: Callable[[], list[str]]
+) -> None:
+    marker = shop.project.root / "balances.done"
+    marker.write_text(NOW)
+    shop.register_source(
+        tw.Source(
+            name="warehouse.balances", kind="snapshots", path="balances.parquet", event_time="ts", marker=marker.name
+        )
+    )
+    heard: dict[str, list[str]] = {}
+    for hour in range(8):  # of a night without a row anywhere: who loads the orders says nothing, the balances' does
+        if hour < 5:
+            marker.write_text(f"2026-03-10T{12 + hour}:00:00Z")
+        shop.materialize_online()
+        shop.watch()
+        hours_pass(0.9)
+        shop.materialize_online()
+        shop.watch()
+        for line in told():
+            heard.setdefault(line, []).append(str(hour))
+        hours_pass(0.1)
+    assert all("warehouse.balances" in line or "balance_pti" in line for line in heard), heard
+    assert "breach warehouse.balances:source_late SOURCE_LATE" in heard
+    assert sum(map(len, heard.values())) <= 4, heard

@@ -47,10 +47,9 @@ def list_alerts(
     }
 
     def show(screen: Screen) -> None:
-        if rows:
-            columns = ("key", "status", "of allowed", "cause", "owner", "since", "by")
-            screen.table(columns, [_cells(row) for row in rows])
-        else:
+        for row in rows:
+            _show(screen, row)
+        if not rows:
             screen.line("all is well" if not everything else "nothing was evaluated yet")
         if left.waiting or left.dead:
             screen.line(f"messages: {left.waiting:,} wait, {left.dead:,} were given up; last error: {left.error}")
@@ -72,10 +71,15 @@ def _document(row: "AlertRow") -> dict[str, object]:
     }
 
 
-def _cells(row: "AlertRow") -> tuple[object, ...]:
-    value = None if row.value is None else f"{row.value:.0%}"
+def _show(screen: Screen, row: "AlertRow") -> None:
+    """Print an alert as a few short lines: a table of all that there is to say would not fit a terminal."""
     status = f"{row.status} (flapping)" if row.flapping else row.status
-    return (row.key, status, value, row.cause or None, row.owner or None, format_instant(row.since_us), row.by or None)
+    value = "" if row.value is None else f"{row.value:.0%} of what is allowed, "
+    screen.line(f"{status}: {row.key}")
+    screen.line(f"    {value}since {format_instant(row.since_us)}")
+    facts = [row.cause, f"owner {row.owner}" if row.owner else "", f"by {row.by}" if row.by else ""]
+    if any(facts):
+        screen.line(f"    {', '.join(filter(None, facts))}")
 
 
 def _history(events: "list[EventRecord]") -> Answer:
@@ -92,6 +96,33 @@ def _history(events: "list[EventRecord]") -> Answer:
         screen.table(("at", "key", "what", "detail"), cells)
 
     return Answer(document={"history": rows}, show=show)
+
+
+@verb
+def watch(session: Session) -> Answer:
+    """Measure everything once, and tell those whom it concerns: for cron, where no refresher runs.
+
+    Example: timewell watch
+    """
+    from timewell.watch.alerts import key_text
+
+    evaluation = session.store.watch()
+    turns = [turn for turn in evaluation.outcome.turns if turn.notice is not None]
+    told = [{"key": key_text(turn.after.key), "what": turn.notice.kind} for turn in turns if turn.notice]
+    delivery = evaluation.delivery
+    document = {
+        "evaluated": len(evaluation.outcome.turns),
+        "told": told,
+        "sent": delivery.sent,
+        "failed": delivery.failed,
+    }
+
+    def show(screen: Screen) -> None:
+        screen.line(f"{len(evaluation.outcome.turns):,} alerts evaluated, {len(told):,} told of")
+        for one in told:
+            screen.line(f"{one['what']}: {one['key']}")
+
+    return Answer(document=document, show=show)
 
 
 @verb

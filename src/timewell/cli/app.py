@@ -129,6 +129,7 @@ def _serve(tree: TyperGroup) -> None:
 
 
 def _care(tree: TyperGroup) -> None:
+    _add(tree, CARE, "watch", alerts.watch)
     text = "List the alerts that are not well, take care of one, or silence it."
     people = {"ack": alerts.ack, "silence": alerts.silence, "unsilence": alerts.unsilence}
     _add_group(tree, CARE, "alerts", text, {"list": alerts.list_alerts, **people}, alone="list")

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 
 from timewell.catalog.lookup import load_catalog
 from timewell.stores.project import Project
+from timewell.watch.alerting import Evaluation
 from timewell.watch.freshness import FreshnessReport, check_freshness, freshness
 from timewell.watch.freshness_clocks import last_update_epoch
+from timewell.watch.round import watch
 
 
 class WatchVerbs:
@@ -29,3 +31,12 @@ class WatchVerbs:
     def freshness(self, features: str | Iterable[str] | None = None) -> FreshnessReport:
         """Report how fresh features (all by default) are: clocks, state, cause, and when a promise breaks."""
         return freshness(self.project, features)
+
+    def watch(self) -> Evaluation:
+        """Measure everything once, and tell of it whom it concerns; the refresher does so by itself.
+
+        Raises
+        ------
+        StateBusy
+        """
+        return watch(self.project)
