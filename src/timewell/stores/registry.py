@@ -44,13 +44,14 @@ __all__ = [
     "PutOutcome",
     "Registry",
     "RegistryBackend",
+    "RegistryParts",
     "RegistryState",
     "StoreSide",
 ]
 
 
-class Registry(Protocol):
-    """Definitions, pointers and ledgers; safe under concurrent processes."""
+class RegistryParts(Protocol):
+    """The parts of a registry that have a protocol of their own."""
 
     @property
     def shadows(self) -> Shadows:
@@ -81,6 +82,10 @@ class Registry(Protocol):
     def alerts(self) -> Alerts:
         """What is watched and who was told."""
         ...
+
+
+class Registry(RegistryParts, Protocol):
+    """Definitions, pointers and ledgers; safe under concurrent processes."""
 
     def put(self, records: Sequence[DefinitionRecord], *, actor: str, at_us: int) -> list[PutOutcome]:
         """Register definitions, all or none.

@@ -13,9 +13,22 @@ from timewell.stores.alerts import AlertBook, AlertChange, AlertRecord, EventRec
 from timewell.stores.registry import RegistryBackend
 from timewell.testing.registry_opened import Opened
 
-KEY = {"project": "shop", "group": "spend", "version": "v1", "rule": "freshness"}
-LATE = AlertRecord(**KEY, body={"level": "breach", "turns": [[1, 3]], "value": 1.5})
-OPENED = EventRecord(**KEY, at_us=10, kind="breach", detail={"cause": "SOURCE_LATE"})
+LATE = AlertRecord(
+    project="shop",
+    group="spend",
+    version="v1",
+    rule="freshness",
+    body={"level": "breach", "turns": [[1, 3]], "value": 1.5},
+)
+OPENED = EventRecord(
+    project="shop",
+    group="spend",
+    version="v1",
+    rule="freshness",
+    at_us=10,
+    kind="breach",
+    detail={"cause": "SOURCE_LATE"},
+)
 TOLD = MessageRecord(id="a-1", notifier="pager", at_us=10, body={"text": "late"})
 SILENCE = SilenceRecord(
     id="s1", project="shop", group="spend", author="ana", reason="a move", starts_us=0, expires_us=50, steady_end_us=40

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from timewell import chance
@@ -109,7 +110,7 @@ def end_silences(project: Project, key: str, *, by: str | None = None) -> list[S
     return ended
 
 
-def _line(silence: SilenceRecord, kind: str, detail: dict[str, object], at_us: int) -> EventRecord:
+def _line(silence: SilenceRecord, kind: str, detail: Mapping[str, object], at_us: int) -> EventRecord:
     return EventRecord(
         project=silence.project,
         group=silence.group,

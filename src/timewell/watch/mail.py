@@ -36,7 +36,7 @@ def send_mail(notifier: EmailNotifier, document: Mapping[str, Any], *, where: st
         kind = DeliveryRefused if problem.smtp_code >= 500 else DeliveryFailed
         raise kind(receiver=where, problem=f"it answered {problem.smtp_code}") from None
     except (OSError, smtplib.SMTPException) as problem:
-        told = problem.strerror if isinstance(problem, OSError) and problem.strerror else type(problem).__name__
+        told = getattr(problem, "strerror", None) or type(problem).__name__
         raise DeliveryFailed(receiver=where, problem=str(told)) from None
 
 

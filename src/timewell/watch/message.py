@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from timewell.config import AlertsConfig
-from timewell.config.notify import Severity
+from timewell.config.notify import AlertsConfig, Severity
 from timewell.types import SECOND_US, format_duration, format_instant
 from timewell.watch.alerts import BREACH, AlertState, Key, key_text
 from timewell.watch.rules import RULES, Rule

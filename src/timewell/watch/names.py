@@ -44,9 +44,9 @@ def silence_target(project: Project, text: str) -> Target:
             named.setdefault(subject, (group, of_version, ""))
             for rule in rules:
                 named.setdefault(f"{subject}:{rule}", (group, of_version, rule))
-    for rule in RULES.values():
-        if rule.owner == "operator":
-            named.setdefault(rule.name, ("", "", rule.name))
+    for declared in RULES.values():
+        if declared.owner == "operator":
+            named.setdefault(declared.name, ("", "", declared.name))
     if text not in named:
         raise UnknownAlert(asked=text, known=sorted(named))
     return named[text]

@@ -155,7 +155,7 @@ def _apprise(notifier: AppriseNotifier, document: Document, _: Path) -> None:
     sender = apprise.Apprise()
     if not all(sender.add(url) for url in notifier.urls):
         raise DeliveryRefused(receiver=receiver(notifier), problem="Apprise cannot read one of its addresses")
-    title, _, body = str(document["text"]).partition("\n")
+    title, body = (*str(document["text"]).split("\n", 1), "")[:2]
     if not sender.notify(title=title, body=f"{body}\nid: {document['id']}".strip()):
         raise DeliveryFailed(receiver=receiver(notifier), problem="Apprise says that it was not sent")
 

@@ -65,7 +65,7 @@ def deliver(project: Project) -> Delivery:
         for name in dict.fromkeys(message.notifier for message in waiting):
             round_.send_all([message for message in waiting if message.notifier == name])
         project.registry.alerts.prune(project.clock.now_us() - KEPT_US)
-        return Delivery(**round_.counts)
+        return Delivery(sent=round_.counts["sent"], failed=round_.counts["failed"], dead=round_.counts["dead"])
 
 
 def _due(waiting: Sequence[MessageRecord], now_us: int) -> bool:
@@ -132,8 +132,7 @@ class _Round:
         pause_us = _pause_us(tried.attempts)
         then = "it is given up" if given_up else f"next try in {format_duration(pause_us // SECOND_US * SECOND_US)}"
         log.warning("notifier %s: %s %s", message.notifier, problem, then)
-        state = "dead" if given_up else "waiting"
-        return replace(tried, state=state, due_us=now_us + pause_us, error=str(problem))
+        return replace(tried, state="dead" if given_up else "waiting", due_us=now_us + pause_us, error=str(problem))
 
 
 def _problem(notifier: AnyNotifier, message: MessageRecord, project: Project) -> TimewellError | None:
