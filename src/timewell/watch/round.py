@@ -18,6 +18,8 @@ from timewell.watch.freshness import RULE as FRESHNESS
 from timewell.watch.freshness import freshness, signals
 from timewell.watch.measures import BURNS, burn_signals, gate_signal, latency_signals
 from timewell.watch.signal import Signal, Subject
+from timewell.watch.unfinished import RULE as UNFINISHED
+from timewell.watch.unfinished import unfinished_signals
 
 log = logging.getLogger("timewell.watch")
 _LATENCY_OVER: Final = "15m"
@@ -91,5 +93,6 @@ _MEASURES: Final[dict[tuple[str, ...], Measure]] = {
     ("latency",): _latency,
     tuple(burn.rule for burn in BURNS): _budgets,
     ("gate",): _gates,
+    (UNFINISHED,): unfinished_signals,
 }
-_WHOLE: Final = frozenset({FRESHNESS, "gate"})
+_WHOLE: Final = frozenset({FRESHNESS, "gate", UNFINISHED})

@@ -117,6 +117,13 @@ RULES: Final[Mapping[str, Rule]] = {
             limits=_VERDICT,
         ),
         Rule(
+            name="unfinished",
+            title="A backfill was left open",
+            grave="ticket",
+            runbook="unfinished",
+            by_age=True,
+        ),
+        Rule(
             name="heartbeat",
             title="The refresher gives no sign of life",
             grave="page",
