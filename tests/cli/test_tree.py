@@ -10,6 +10,8 @@ import pytest
 
 from timewell.cli import main
 from timewell.cli.app import make_command
+from timewell.practice.card import Card, Check
+from timewell.practice.walkthrough import Walkthrough
 from timewell.store import FeatureStore
 from timewell.watch.alerting import evaluate
 from timewell.watch.signal import Signal, Subject
@@ -73,6 +75,8 @@ TYPED = {
     "upgrade": ("upgrade",),
     "reset": ("reset", "--yes"),
     "audit-log": ("audit-log",),
+    "walkthrough": ("walkthrough",),
+    "drill": ("drill", "all"),
     "version": ("version",),
 }
 
@@ -95,7 +99,10 @@ def test_every_verb_prints_one_json_document_and_nothing_else(name, after, shop,
     def serve(store, *, announce, **_) -> None:
         announce("http://127.0.0.1:1")
 
+    passed = Card(title="1. a step", checks=(Check(what="it holds", passed=True),), took_s=0.1)
     monkeypatch.setattr("timewell.server.serve", serve)
+    monkeypatch.setattr("timewell.practice.walkthrough.walkthrough", lambda *_, **__: Walkthrough(steps=(passed,)))
+    monkeypatch.setattr("timewell.practice.drill.run_drills", lambda *_, **__: [passed])
     if name == "export":
         assert main(["materialize", "offline", "order_amount_7d", "--start", "2025-12-30", "--end", "2025-12-31"]) == 0
     if name in {"validate", "promote", "rollback", "abandon"}:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from timewell.cli.app import BUILD, CARE, DEFINE, NAME, SERVE, make_command
+from timewell.cli.app import BUILD, CARE, DEFINE, NAME, PRACTICE, SERVE, make_command
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md"
 COMMON = "Common options"
@@ -69,7 +69,7 @@ def section(path: tuple[str, ...], command) -> list[str]:
 def page() -> str:
     tree = make_command()
     lines = [HEAD]
-    for panel in (DEFINE, BUILD, SERVE, CARE):
+    for panel in (DEFINE, BUILD, SERVE, CARE, PRACTICE):
         lines += [f"## {panel.removeprefix('Commands: ').capitalize()}", ""]
         for name, command in tree.commands.items():
             if command.rich_help_panel == panel and not command.hidden:

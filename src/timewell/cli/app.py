@@ -11,12 +11,13 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
-from timewell.cli import alerts, build, care, define, freshness, plan, serve, shadow, tiers, token, versions
+from timewell.cli import alerts, build, care, define, freshness, plan, practice, serve, shadow, tiers, token, versions
 from timewell.cli.verb import fail, options, remember
 from timewell.errors import UsageError
 
 NAME = "timewell"
 DEFINE, BUILD, SERVE, CARE = ("Commands: define", "Commands: build", "Commands: serve", "Commands: care")
+PRACTICE = "Commands: practice"
 
 # typer's own base of everything wrong with the arguments has no public name
 _Misused: type[Exception] = inspect.getmro(typer.BadParameter)[1]
@@ -146,6 +147,11 @@ def _care(tree: TyperGroup) -> None:
     _add(tree, CARE, "version", care.version)
 
 
+def _practice(tree: TyperGroup) -> None:
+    _add(tree, PRACTICE, "walkthrough", practice.walkthrough)
+    _add(tree, PRACTICE, "drill", practice.drill)
+
+
 def _add(tree: TyperGroup, panel: str, name: str, function: Callable[..., None], *, hidden: bool = False) -> None:
     tree.add_command(_LateCommand(name, function, panel, hidden))
 
@@ -182,7 +188,7 @@ def make_command() -> TyperGroup:
     )
     app.callback()(_root_callback())
     tree = _group(app)
-    for add in (_define, _build, _serve, _care):
+    for add in (_define, _build, _serve, _care, _practice):
         add(tree)
     return tree
 

@@ -27,7 +27,7 @@ def init(
 
     Example: timewell init shop --template risk
     """
-    from timewell.cli.templates import PREPARE, prepare
+    from timewell.practice.prepare import PREPARE, prepare
     from timewell.store import FeatureStore
     from timewell.templates import copy_template, find_template
 
@@ -48,6 +48,8 @@ def init(
             screen.line(said)
         first = "timewell apply" if copied else "write a definition in features/, then `timewell apply`"
         screen.line(f"next: cd {name}; {first}")
+        if copied:
+            screen.line("or `timewell walkthrough`: all of it, step by step and checked")
 
     return Answer(document={"root": name.resolve(), "template": template, "files": copied}, show=show)
 

@@ -1,6 +1,7 @@
 """Make the data of the risk example: 150 days of payments that end now (or at ``$TIMEWELL_NOW``).
 
-Run it in the project's directory. The same instant gives the same files; a later one moves all of them along.
+Run it in the project's directory. The same instant gives the same files; a later one moves all of them along. A number of
+users may be given: ``python prepare.py 100``.
 
 ``data/transactions.parquet``        payments and refunds
 ``data/balances_snapshots.parquet``  balances, each time one was looked at
@@ -10,6 +11,7 @@ Run it in the project's directory. The same instant gives the same files; a late
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,7 +23,7 @@ import pyarrow.parquet as pq
 from timewell.clock import open_clock
 
 SEED = 20
-USERS = 1_000
+USERS = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000
 DAYS = 150
 TRAINING_DAYS = 90
 # User 0 made one payment, eight days ago: it shows how a count falls back to 0 without a new event.
