@@ -83,13 +83,15 @@ def sampled_request(resolved: Sequence[Resolved], service: str | None = None) ->
 
 
 class _Served(NamedTuple):
-    """One vector as it was served."""
+    """One vector as it was served; not with its answer, which may hold a hundred others."""
 
     request: SampledRequest
     entity: Mapping[str, object]
     values: Sequence[object]
     statuses: Sequence[object]
-    answer: OnlineFeatures
+    epoch: int
+    as_of_us: Mapping[str, int]
+    degraded: bool
     now_us: int
 
 
@@ -181,7 +183,8 @@ class Sampler:
                 continue
             # copies: what was answered belongs to the caller, who may change it
             values, statuses = tuple(answer.rows[place]), answer.row_statuses[place]
-            waiting.append(_Served(request, dict(entities[place]), values, statuses, answer, now_us))
+            about = (answer.epoch, answer.as_of_us, answer.degraded, now_us)
+            waiting.append(_Served(request, dict(entities[place]), values, statuses, *about))
         self._background.start()
         if len(waiting) >= MOST_WAITING // 2:
             self._background.wake()
@@ -198,11 +201,10 @@ def open_sampler(project: Project) -> Sampler | None:
 
 
 def _rows_of(served: _Served) -> list[SampledRow]:
-    request, entity, values, statuses, answer, now_us = served
+    request, entity, values, statuses, epoch, as_of_us, degraded, now_us = served
     rows = []
     for group, pick in request.groups:
-        as_of_us = answer.as_of_us.get(group.name)
         key = tuple([entity[name] for name in group.key_names])
-        about = (group, now_us, request.service, answer.epoch, as_of_us, answer.degraded)
+        about = (group, now_us, request.service, epoch, as_of_us.get(group.name), degraded)
         rows.append(SampledRow(*about, key, pick(values), pick(statuses)))
     return rows
