@@ -68,6 +68,8 @@ TYPED = {
     "alerts silence": ("alerts", "silence", "routes@v1", "--for", "2h", "--reason", "a test", "--by", "ana"),
     "alerts unsilence": ("alerts", "unsilence", "routes@v1"),
     "notify test": ("notify", "test"),
+    "runbook": ("runbook", "order_amount_7d@v1:freshness"),
+    "monitoring": ("monitoring", "--out", "ops"),
     "doctor": ("doctor",),
     "forget": ("forget", "user_id", "user_id=7", "--yes"),
     "backup": ("backup", "shop.tar"),

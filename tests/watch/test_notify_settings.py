@@ -11,7 +11,6 @@ import pytest
 from timewell.config import read_config
 from timewell.config.notify import KINDS, Notifier
 from timewell.errors import ConfigError
-from timewell.watch.rules import RULES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -80,11 +79,3 @@ def test_the_page_on_configuration_has_every_key_of_every_notifier(kind) -> None
     rows = re.findall(r"^\| `(\w+)` \| ([\w, ]+) \|", body, re.MULTILINE)
     assert {key for key, of in rows if kind in of.split(", ")} == own
     assert common | {"type"} <= {key for key, of in rows if of == "all"}
-
-
-def test_every_rule_has_a_runbook_and_nobody_is_told_of_a_page_that_is_not_there() -> None:
-    page = (DOCS / "how-to" / "alerts.md").read_text(encoding="utf-8")
-    headings = {
-        re.sub(r"[^a-z0-9]+", "-", head.lower()).strip("-") for head in re.findall(r"^#+ (.+)$", page, re.MULTILINE)
-    }
-    assert {rule.runbook for rule in RULES.values()} | {"other"} <= headings

@@ -11,7 +11,21 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
-from timewell.cli import alerts, build, care, define, freshness, plan, practice, serve, shadow, tiers, token, versions
+from timewell.cli import (
+    alerts,
+    build,
+    care,
+    define,
+    freshness,
+    operations,
+    plan,
+    practice,
+    serve,
+    shadow,
+    tiers,
+    token,
+    versions,
+)
 from timewell.cli.verb import fail, options, remember
 from timewell.errors import UsageError
 
@@ -135,6 +149,8 @@ def _care(tree: TyperGroup) -> None:
     people = {"ack": alerts.ack, "silence": alerts.silence, "unsilence": alerts.unsilence}
     _add_group(tree, CARE, "alerts", text, {"list": alerts.list_alerts, **people}, alone="list")
     _add_group(tree, CARE, "notify", "Try the notifiers that tell of alerts.", {"test": alerts.notify_test})
+    _add(tree, CARE, "runbook", operations.runbook)
+    _add(tree, CARE, "monitoring", operations.monitoring)
     _add(tree, CARE, "doctor", care.doctor)
     _add(tree, CARE, "forget", care.forget)
     _add(tree, CARE, "sweep", care.sweep)

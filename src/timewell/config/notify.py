@@ -28,12 +28,13 @@ class AlertsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     repeat
         How often an alert is repeated that nobody acknowledged.
     runbooks
-        Where the page of runbooks is; a rule's heading is put behind it.
+        Where the runbooks' pages are, ``{page}`` for the one of an alert; without it, messages name the command that
+        prints the runbook.
     """
 
     operator: str = ""
     repeat: str = "4h"
-    runbooks: str = "docs/how-to/alerts.md"
+    runbooks: str = ""
 
 
 class Notifier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):

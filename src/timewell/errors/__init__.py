@@ -12,6 +12,7 @@ from timewell.errors.alerting import (
     NothingToAcknowledge,
     UnknownAlert,
     UnknownNotifier,
+    UnknownRunbook,
 )
 from timewell.errors.asking import (
     AmbiguousDate,
@@ -161,6 +162,7 @@ __all__ = [
     "UnknownGroup",
     "UnknownNotifier",
     "UnknownPromotion",
+    "UnknownRunbook",
     "UnknownService",
     "UnknownSource",
     "UnknownTimezone",

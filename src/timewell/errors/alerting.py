@@ -13,6 +13,14 @@ class UnknownAlert(UsageError):
     fix = "List them with their keys: `timewell alerts --all`."
 
 
+class UnknownRunbook(UsageError):
+    """No alert, group, feature or rule is called so, so there is nothing to do about it."""
+
+    code = "unknown_runbook"
+    template = "There is no runbook for {asked!r}"
+    fix = "Name an alert by its key, or a feature or group; `timewell runbook --all` prints what there is."
+
+
 class NothingToAcknowledge(UsageError):
     """An alert that says that all is well cannot be acknowledged."""
 

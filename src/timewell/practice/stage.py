@@ -15,6 +15,7 @@ from timewell.practice.ground import PROFILE, Ground
 from timewell.practice.typed import Typed, type_command
 from timewell.types import format_duration, format_instant, parse_duration
 from timewell.watch.rules import RULES
+from timewell.watch.runbook_links import runbook_link
 
 SOURCES: Final = ("payments.transactions", "payments.balances_snapshots")
 CALM_TICKS: Final = 2
@@ -136,10 +137,11 @@ class Stage:
         others = {str(line["key"]) for line in self.ground.told()} - {wanted.key, *wanted.also}
         yield Check(what="and nothing else", passed=not others, found=", ".join(sorted(others)))
         owners, link = found.get("owners") or (), str(found.get("runbook") or "")
-        page = RULES[wanted.rule].runbook
+        key = (str(found["project"]), str(found["group"]), str(found["version"]), wanted.rule)
         yield Check(
             what="it says whom it concerns and where its runbook is",
-            passed=page in link and (bool(owners) or RULES[wanted.rule].owner == "operator"),
+            passed=link == runbook_link(self.ground.fs.project.config.alerts.runbooks, key)
+            and (bool(owners) or RULES[wanted.rule].owner == "operator"),
             found=", ".join([*map(str, owners), link]),
         )
         return found

@@ -1,6 +1,6 @@
 """``GET /metrics``: the account of requests, the ages of builds and this worker's own use, as Prometheus text.
 
-Rule: no label holds an entity key or anything that a caller made up: groups, versions, services and causes only, and
+Rule: no label holds an entity key or anything that a caller made up: groups, versions, services, causes and rules only, and
 no more of them than :data:`timewell.serve.tally.MOST_SERIES`. Nothing is counted here: a scrape reads what all workers
 wrote, so any of them may answer it.
 """
@@ -25,6 +25,8 @@ from timewell.serve.slots import SlotFiles
 from timewell.serve.tally import Kind, Tallies, Tally
 from timewell.store import FeatureStore
 from timewell.types import MINUTE_US, SECOND_US
+from timewell.watch.keeping import known_in
+from timewell.watch.notices import is_notice
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 WINDOW_US: Final = 10 * MINUTE_US  # of the quantiles; counters are of all times
@@ -73,6 +75,7 @@ class _Measured(Collector):
         yield _promised_ages(group for group in catalog.live_groups() if self._sees(group.compiled.name))
         yield _budgets(group for group in catalog.live_groups() if self._sees(group.compiled.name))
         yield from self._builds()
+        yield from self._alerts()
 
     def _sees(self, group: str) -> bool:
         return self._groups is None or group in self._groups
@@ -104,6 +107,19 @@ class _Measured(Collector):
             [(labels, one.data_through_us / SECOND_US) for labels, one in builds],
         )
         yield _gauge("timewell_build_rows", "Rows of the served build.", [(labels, one.rows) for labels, one in builds])
+
+    def _alerts(self) -> Iterator[Metric]:
+        """Describe what the last evaluation of alerts found; nothing if there was none."""
+        known = known_in(self._store.project.registry.alerts.book())
+        if known.pulse is None:
+            return
+        ranks = []
+        for (_, group, version, rule), state in sorted(known.states.items()):
+            if not is_notice(state.key) and (self._groups is None or group in self._groups):
+                ranks.append(({"group": group, "version": version, "rule": rule}, state.rank))
+        yield _gauge("timewell_alert_rank", "How grave an alert is: 0 well, 1 not seen, 2 warning, 3 breach.", ranks)
+        text = "When alerts were evaluated last."
+        yield _gauge("timewell_alerts_evaluated_timestamp_seconds", text, [({}, known.pulse.at_us / SECOND_US)])
 
 
 def _requests(prefix: str, kind: Kind, totals: Tallies, lately: Tallies) -> Iterator[Metric]:

@@ -14,9 +14,10 @@ from timewell.stores.project import Project
 from timewell.types import parse_duration
 from timewell.watch.evaluation import Order, Outcome, decide
 from timewell.watch.keeping import change_of, known_in, plain
-from timewell.watch.message import Message, message_of, rule_named
+from timewell.watch.message import Message, message_of
 from timewell.watch.outbox import Delivery, deliver
 from timewell.watch.routes import route
+from timewell.watch.rules import rule_named
 from timewell.watch.signal import Signal
 from timewell.watch.voice import Notice
 

@@ -14,7 +14,8 @@ from typing import Final
 from timewell.config.notify import AlertsConfig, Severity
 from timewell.types import SECOND_US, format_duration, format_instant
 from timewell.watch.alerts import BREACH, AlertState, Key, key_text
-from timewell.watch.rules import RULES, Rule
+from timewell.watch.rules import Rule
+from timewell.watch.runbook_links import runbook_link
 from timewell.watch.voice import Kind, Notice
 
 LISTED: Final = 20
@@ -116,7 +117,7 @@ def message_of(notice: Notice, rule: Rule, settings: AlertsConfig, *, at_us: int
         key=state.key,
         status=state.status(),
         title=_title(notice, rule),
-        lines=tuple(_lines(notice, owners, link := f"{settings.runbooks}#{rule.runbook}")),
+        lines=tuple(_lines(notice, owners, link := runbook_link(settings.runbooks, state.key))),
         owners=owners,
         value=state.value,
         cause=state.cause,
@@ -145,11 +146,6 @@ def severity_of(notice: Notice, rule: Rule) -> Severity:
     return rule.grave if notice.rank == BREACH else "ticket"
 
 
-def rule_named(name: str) -> Rule:
-    """Return a rule by its name, or one that stands for those that nobody declared."""
-    return RULES.get(name) or Rule(name=name, title=name, grave="ticket", owner="operator", runbook="other")
-
-
 def _title(notice: Notice, rule: Rule) -> str:
     key = notice.state.key
     head = _HEADS.get(notice.kind) or ("STILL " + notice.state.status().upper())
@@ -160,19 +156,20 @@ def _title(notice: Notice, rule: Rule) -> str:
 
 def _lines(notice: Notice, owners: Sequence[str], runbook: str) -> list[str]:
     state = notice.state
+    facts = [("key", key_text(state.key)), *facts_of(state), ("owner", ", ".join(owners)), ("runbook", runbook)]
+    return [f"{label}: {one_line(text)}" for label, text in facts if text] + _dependants(state)
+
+
+def facts_of(state: AlertState) -> list[tuple[str, str]]:
+    """Return what is known of an alert, as people want to read it: labels and texts."""
     facts: list[tuple[str, object]] = [
-        ("key", key_text(state.key)),
         ("of what is allowed", None if state.value is None else f"{state.value:.0%}"),
         ("age", _age(state.details)),
         ("cause", state.cause),
         ("since", format_instant(state.since_us)),
-        ("owner", ", ".join(owners)),
         *((label, state.details.get(name)) for name, label in _FACTS.items()),
-        ("runbook", runbook),
     ]
-    return [f"{label}: {one_line(_shown(value))}" for label, value in facts if value not in (None, "", 0, (), [])] + [
-        *_dependants(state)
-    ]
+    return [(label, one_line(_shown(value))) for label, value in facts if value not in (None, "", 0, (), [])]
 
 
 def _dependants(state: AlertState) -> list[str]:

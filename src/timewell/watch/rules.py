@@ -17,6 +17,7 @@ from timewell.watch.signal import Signal
 Owner = Literal["group", "operator"]
 
 SOURCE_LATE: Final = "source_late"
+OTHER: Final = "other"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ class Rule:
     owner
         Who is told: the ``group``'s owner where the signal names one, else the ``operator`` of ``[alerts]``.
     runbook
-        The heading in the runbooks' page, as its link has it.
+        Which of :data:`timewell.watch.plays.PLAYS` says what to do.
     by_age
         The value grows with the clock alone: while the clock stands behind where it stood before, it is too small.
     """
@@ -135,14 +136,18 @@ RULES: Final[Mapping[str, Rule]] = {
 }
 
 
+def rule_named(name: str) -> Rule:
+    """Return a rule by its name, or one that stands for those that nobody declared."""
+    return RULES.get(name) or Rule(name=name, title=name, grave="ticket", owner="operator", runbook=OTHER)
+
+
 def rule_of(signal: Signal) -> Rule:
     """Return a signal's rule, with its warning where the signal's own share has it.
 
     A signal that says from which share on it warns (``warn_share`` among its details) moves the limit that leaves a warning with
     it. One of a rule that nobody declared is told as a ticket.
     """
-    known = RULES.get(signal.rule)
-    rule = known or Rule(name=signal.rule, title=signal.rule, grave="ticket", owner="operator", runbook="other")
+    rule = rule_named(signal.rule)
     share = signal.details.get("warn_share")
     limits = rule.limits
     if isinstance(share, float | int) and 0 < share < limits.warn:

@@ -1,0 +1,1 @@
+"""The operations kit: a project's promises as rules for Prometheus, routes for Alertmanager, and a dashboard for Grafana."""

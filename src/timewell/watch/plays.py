@@ -1,0 +1,302 @@
+"""What to do about each rule's alerts, as data: every runbook, and the page on them, is made from these texts.
+
+Rule: what is typed stands apart from what is said, as a whole command with places to fill in; a test types all of them.
+A place is a name in braces: ``{key}``, ``{group}``, ``{source}``, ``{first_day}``, ``{last_day}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Whom = Literal["owner", "source", "operator"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing to do.
+
+    Attributes
+    ----------
+    say
+        What it is for, and what the answer means.
+    type
+        Commands; one that holds ``{group}`` is there once for each group that the runbook is about.
+    causes
+        Only for alerts of these causes; for all without any.
+    needs
+        Only of a group that has such features: ``online`` for stored ones, ``offline`` for a table.
+    """
+
+    say: str
+    type: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
+    needs: Literal["", "online", "offline"] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Play:
+    """What to do about the alerts of a rule.
+
+    Attributes
+    ----------
+    name
+        The heading; its slug is what a rule calls its runbook.
+    means
+        What such an alert says, and whom it hurts.
+    call
+        Who is called if nothing of this helps.
+    """
+
+    name: str
+    means: str
+    diagnose: tuple[Step, ...]
+    mitigate: tuple[Step, ...]
+    verify: tuple[Step, ...]
+    call: Whom = "owner"
+
+    @property
+    def slug(self) -> str:
+        """The heading as links have it.
+
+        Examples
+        --------
+        >>> PLAYS["source-late"].slug
+        'source-late'
+        """
+        return self.name.lower().replace(" ", "-")
+
+
+ACKNOWLEDGE: Final = Step(say="Say that you are on it, so that the others know.", type=("timewell alerts ack {key}",))
+_HISTORY: Final = Step(
+    say="When did it begin, and did it come and go?", type=("timewell alerts --history --key {key}",)
+)
+_EVALUATE: Final = Step(
+    say="The alert ends with the next evaluation, and all who were told are told so.",
+    type=("timewell watch", "timewell alerts list"),
+)
+_SILENCE: Final = "timewell alerts silence {key} --for 4h --reason REASON --by NAME"
+
+_FRESHNESS = Play(
+    name="Freshness",
+    means="Features are older than their `freshness_sla`, or will be soon: models decide on what was true before.",
+    diagnose=(
+        Step(
+            say="How old is each feature, and whose fault is it? The last failed run stands below the table.",
+            type=("timewell freshness {group}",),
+        ),
+        Step(say="Is a file, a build, the registry or a source damaged?", type=("timewell doctor",)),
+        Step(
+            say="What was changed lately, and by whom?",
+            type=("timewell history {group}", "timewell audit-log --subject {group} --limit 10"),
+        ),
+    ),
+    mitigate=(
+        Step(
+            say="`PIPELINE_LATE`: no run, or none that succeeded. Try one; its error says what is in the way.",
+            type=("timewell materialize online {group}",),
+            causes=("PIPELINE_LATE",),
+            needs="online",
+        ),
+        Step(
+            say="`PIPELINE_LATE` of the offline table: build the days that it lacks.",
+            type=("timewell materialize offline {group} --start {first_day} --end {last_day}",),
+            causes=("PIPELINE_LATE",),
+            needs="offline",
+        ),
+        Step(
+            say="`SOURCE_LATE`: runs succeed, and the source was not complete; whatever runs here does not help.",
+            type=("timewell runbook {source}:source_late",),
+            causes=("SOURCE_LATE",),
+        ),
+        Step(
+            say="`GATE_BLOCKED`: the last run's values failed the group's own tests.",
+            type=("timewell runbook {group}:gate",),
+            causes=("GATE_BLOCKED",),
+        ),
+        Step(say="It takes long, and those who use the features know: keep it quiet meanwhile.", type=(_SILENCE,)),
+    ),
+    verify=(Step(say="The promise is kept again: exit code 0.", type=("timewell freshness {group}",)), _EVALUATE),
+)
+
+_SOURCE_LATE = Play(
+    name="Source late",
+    means="A source is complete only up to a while ago. All that depends on it gets old, although its runs succeed.",
+    diagnose=(
+        Step(
+            say="Up to when is it complete (`source_complete_through`), and who waits for it?",
+            type=("timewell freshness {group} --json",),
+        ),
+        Step(say="Can it be read at all?", type=("timewell doctor",)),
+    ),
+    mitigate=(
+        Step(say="Ask who loads the source: whatever runs here cannot make its rows come."),
+        Step(say="It takes long, and those who use the features know: keep it quiet meanwhile.", type=(_SILENCE,)),
+        Step(
+            say="Once it has caught up, do not wait for the next run.",
+            type=("timewell materialize online {group}",),
+            needs="online",
+        ),
+    ),
+    verify=(Step(say="The promises are kept again: exit code 0.", type=("timewell freshness {group}",)), _EVALUATE),
+    call="source",
+)
+
+_LATENCY = Play(
+    name="Latency",
+    means="Requests take longer than the `latency_budget` of a group, or nearly: callers run into their own limits.",
+    diagnose=(
+        Step(
+            say="One group or all? Are there failed or degraded answers, and of what cause?",
+            type=("timewell latency --since 15m",),
+        ),
+        Step(say="Was something promoted when it began?", type=("timewell history {group}",)),
+        Step(say="Where is each feature read: in memory, in the store, from its source?", type=("timewell tiers",)),
+    ),
+    mitigate=(
+        Step(say="One group, since a promotion: take that back.", type=("timewell rollback {group}",)),
+        Step(say="One group, always near its budget: `tier: hot` keeps its rows in the servers' memory."),
+        Step(say="All groups: look at the machine's load and at the online store; `[server] workers` adds processes."),
+    ),
+    verify=(
+        Step(say="No budget is broken any more: exit code 0.", type=("timewell latency --since 15m",)),
+        _EVALUATE,
+    ),
+)
+
+_ERROR_BUDGET = Play(
+    name="Error budget",
+    means=(
+        "Requests fail so fast that what `[serving] availability` allows will be used up: within about two days "
+        "(`error_budget_fast`), five (`error_budget_slow`), or before the month ends (`error_budget_drain`)."
+    ),
+    diagnose=(
+        Step(say="Which causes have the failures, and of which groups?", type=("timewell latency --since 15m",)),
+        Step(say="Does the online store answer, and does it hold its builds?", type=("timewell doctor",)),
+        Step(say="Was something promoted when it began?", type=("timewell history",)),
+    ),
+    mitigate=(
+        Step(
+            say=(
+                "`no_answer`, `breaker_open`, `crowded`: the online store is down, slow or asked too much; mend that. "
+                "Meanwhile requests are answered as `[serving] on_unavailable` says."
+            )
+        ),
+        Step(
+            say="`emptied`, `rolled_back`: the store lost builds; fill it again.", type=("timewell materialize online",)
+        ),
+        Step(say="One group, since a promotion: take that back.", type=("timewell rollback {group}",)),
+    ),
+    verify=(
+        Step(say="Requests are answered again: exit code 0.", type=("timewell latency --since 15m",)),
+        _EVALUATE,
+    ),
+    call="operator",
+)
+
+_QUALITY = Play(
+    name="Quality",
+    means="A test of the features fails on the values as they are: what models read is not what was promised.",
+    diagnose=(
+        Step(say="Which test, and by what number?", type=("timewell test {group}",)),
+        Step(say="What are they, and what are they made from?", type=("timewell show {group}",)),
+        Step(say="Was something promoted when it began?", type=("timewell history {group}",)),
+    ),
+    mitigate=(
+        Step(say="Since a promotion: take that back.", type=("timewell rollback {group}",)),
+        Step(say="The source is wrong: tell its owner, and keep it quiet meanwhile.", type=(_SILENCE,)),
+        Step(
+            say="The test is wrong: change it in its definition; that makes no new version.",
+            type=("timewell plan --check", "timewell apply"),
+        ),
+    ),
+    verify=(Step(say="Every test passes: exit code 0.", type=("timewell test {group}",)), _EVALUATE),
+)
+
+_GATE = Play(
+    name="Gate",
+    means="New values were computed and not let in: what is live stays live, is served, and gets old.",
+    diagnose=(
+        Step(say="What did the last run fail with?", type=("timewell freshness {group}",)),
+        Step(say="A run's own tests: which, and by what number?", type=("timewell test {group}",)),
+        Step(say="A backfill: how does its shadow differ from what is live?", type=("timewell validate {group}",)),
+    ),
+    mitigate=(
+        Step(
+            say="The new values are right, and meant to differ: let them in; the reason is audited.",
+            type=("timewell promote {group} --force REASON",),
+        ),
+        Step(
+            say="They are wrong: mend the source or the definition, and compute them again.",
+            type=("timewell backfill {group}", "timewell validate {group}", "timewell promote {group}"),
+        ),
+        Step(say="They are not wanted any more: close the shadow.", type=("timewell abandon {group} --yes",)),
+    ),
+    verify=(
+        Step(say="The new values are in.", type=("timewell history {group}", "timewell freshness {group}")),
+        _EVALUATE,
+    ),
+)
+
+_UNFINISHED = Play(
+    name="Unfinished",
+    means=(
+        "A backfill was begun, and neither promoted nor given up: what it computed gets old, and keeps its place on the disk."
+    ),
+    diagnose=(
+        Step(say="What was done before, and by whom?", type=("timewell audit-log --subject {group} --limit 10",)),
+        Step(say="What is left to compute?", type=("timewell backfill {group} --dry-run",)),
+    ),
+    mitigate=(
+        Step(
+            say="It is wanted: go on with it; what was computed is not computed again.",
+            type=("timewell backfill {group}", "timewell validate {group}", "timewell promote {group}"),
+        ),
+        Step(say="It is not wanted: close it.", type=("timewell abandon {group} --yes",)),
+    ),
+    verify=(Step(say="It is live, if it was wanted.", type=("timewell history {group}",)), _EVALUATE),
+)
+
+_HEARTBEAT = Play(
+    name="Heartbeat",
+    means="What refreshes, watches or serves the features gives no sign of life: nothing gets fresher until it runs.",
+    diagnose=(
+        Step(say="Is its process there? Its log says why it ended."),
+        Step(say="What gets old meanwhile, and when do promises break?", type=("timewell freshness",)),
+        Step(say="Can it work at all: registry, files, disk, sources?", type=("timewell doctor",)),
+    ),
+    mitigate=(
+        Step(say="Start it again the way it is run here; what was missed is caught up."),
+        Step(
+            say="Until it runs: bring the builds to now by hand, or from cron.", type=("timewell materialize online",)
+        ),
+    ),
+    verify=(Step(say="Everything is fresh: exit code 0.", type=("timewell freshness",)), _EVALUATE),
+    call="operator",
+)
+
+_OTHER = Play(
+    name="Other",
+    means="An alert of a rule of your own: whoever sends its signals knows what it means.",
+    diagnose=(_HISTORY,),
+    mitigate=(Step(say="Ask who sends its signals; keep it quiet if it takes long.", type=(_SILENCE,)),),
+    verify=(_EVALUATE,),
+    call="operator",
+)
+
+PLAYS: Final[Mapping[str, Play]] = {
+    play.slug: play
+    for play in (
+        _FRESHNESS,
+        _SOURCE_LATE,
+        _LATENCY,
+        _ERROR_BUDGET,
+        _QUALITY,
+        _GATE,
+        _UNFINISHED,
+        _HEARTBEAT,
+        _OTHER,
+    )
+}
+"""By what rules call their runbook."""
