@@ -193,7 +193,6 @@ def test_the_demo_runs_from_data_to_serving(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_the_demo_goes_on_where_it_left_off_and_moves_the_data_after_a_week(tmp_path):
     check_page(demo(tmp_path, now="2026-06-03T15:00:00Z"))
     again = check_page(demo(tmp_path, now="2026-06-03T16:00:00Z"))
