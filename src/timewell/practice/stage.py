@@ -5,7 +5,7 @@ Rule: time passes by ticks alone. A drill says what goes on in each of them; eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +15,11 @@ from timewell.practice.ground import PROFILE, Ground
 from timewell.practice.typed import Typed, type_command
 from timewell.types import format_duration, format_instant, parse_duration
 from timewell.watch.rules import RULES
+from timewell.watch.runbook import Action, runbook_of
+from timewell.watch.runbook import Runbook as Written
+from timewell.watch.runbook_cases import find_cases
 from timewell.watch.runbook_links import runbook_link
+from timewell.watch.runbook_now import with_now
 
 SOURCES: Final = ("payments.transactions", "payments.balances_snapshots")
 CALM_TICKS: Final = 2
@@ -52,7 +56,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runbook:
-    """Commands, in the order in which they are typed."""
+    """Commands of a drill, typed after those that the alert's runbook has by itself."""
 
     diagnose: tuple[str, ...]
     mitigate: tuple[str, ...] = ()
@@ -75,6 +79,7 @@ class Stage:
         self.every_us = parse_duration(every)
         self.without = tuple(without)
         self.problems: list[TimewellError] = []
+        self.came = ""  # the key of the alert
 
     # --- what goes on ------------------------------------------------------------------------------------------------
 
@@ -134,6 +139,7 @@ class Stage:
         )
         if found is None or not right:
             return None
+        self.came = wanted.key
         others = {str(line["key"]) for line in self.ground.told()} - {wanted.key, *wanted.also}
         yield Check(what="and nothing else", passed=not others, found=", ".join(sorted(others)))
         owners, link = found.get("owners") or (), str(found.get("runbook") or "")
@@ -147,8 +153,8 @@ class Stage:
         return found
 
     def diagnoses(self, runbook: Runbook) -> Iterator[Check]:
-        """Type what looks into it: each command finds something, and none fails."""
-        yield from self._typed(runbook.diagnose, (0, _FINDING))
+        """Type what looks into it, as the alert's own runbook says first: each command finds something, and none fails."""
+        yield from self._typed((*_commands(self._written().diagnose), *runbook.diagnose), (0, _FINDING))
 
     def mitigates(self, runbook: Runbook) -> Iterator[Check]:
         """Type what mends it: each command succeeds."""
@@ -163,10 +169,15 @@ class Stage:
             passed=kinds[-1:] == ["resolved"] and kinds.count("resolved") == 1,
             found=", ".join(kinds),
         )
-        yield from self._typed((*runbook.verify, "timewell alerts"), (0,))
+        yield from self._typed((*_commands(self._written().verify), *runbook.verify), (0,))
+
+    def _written(self) -> Written:
+        """Return the runbook of the alert that came, as ``timewell runbook`` prints it now."""
+        project = self.ground.fs.project
+        return runbook_of(with_now(project, find_cases(project, self.came)[0]))
 
     def _typed(self, commands: Sequence[str], codes: Sequence[int]) -> Iterator[Check]:
-        for command in commands:
+        for command in dict.fromkeys(commands):
             typed = self.type(command)
             yield Check(what=f"`{command}`", passed=typed.code in codes, found=_last_line(typed))
 
@@ -174,6 +185,10 @@ class Stage:
         """Type a command at this instant."""
         now = format_instant(self.ground.clock.now_us())
         return type_command(command, root=self.ground.root, profile=PROFILE, now=now)
+
+
+def _commands(actions: Iterable[Action]) -> list[str]:
+    return [command for action in actions for command in action.type]
 
 
 def _described(line: Mapping[str, Any], ticks: int) -> str:
