@@ -219,22 +219,28 @@ _GATE = Play(
     means="New values were computed and not let in: what is live stays live, is served, and gets old.",
     diagnose=(
         Step(say="What did the last run fail with?", type=("timewell freshness {group}",)),
-        Step(say="A run's own tests: which, and by what number?", type=("timewell test {group}",)),
-        Step(say="A backfill: how does its shadow differ from what is live?", type=("timewell validate {group}",)),
+        Step(say="Which of the group's tests fails, and by what number?", type=("timewell test {group}",)),
     ),
     mitigate=(
         Step(
-            say="The new values are right, and meant to differ: let them in; the reason is audited.",
-            type=("timewell promote {group} --force REASON",),
+            say="The values are wrong: mend the source or the definition, and compute them again.",
+            type=("timewell materialize offline {group} --start {first_day} --end {last_day}",),
+        ),
+        Step(say="Then bring the builds to now, too.", type=("timewell materialize online {group}",), needs="online"),
+        Step(
+            say="The values are right, the test is not: change it in its definition, and compute them again.",
+            type=("timewell plan --check", "timewell apply"),
         ),
         Step(
-            say="They are wrong: mend the source or the definition, and compute them again.",
-            type=("timewell backfill {group}", "timewell validate {group}", "timewell promote {group}"),
+            say="It was a backfill: see how it differs. It is meant to: let it in; the reason is audited.",
+            type=("timewell validate {group}", "timewell promote {group} --force REASON"),
         ),
-        Step(say="They are not wanted any more: close the shadow.", type=("timewell abandon {group} --yes",)),
     ),
     verify=(
-        Step(say="The new values are in.", type=("timewell history {group}", "timewell freshness {group}")),
+        Step(
+            say="Every test passes, and the new values are in.",
+            type=("timewell test {group}", "timewell freshness {group}"),
+        ),
         _EVALUATE,
     ),
 )

@@ -23,7 +23,7 @@ from timewell.watch.rules import SOURCE_LATE
 from timewell.watch.runbook import UNREAD, Case, Fact
 
 _LISTED: Final = 10
-_FRESHNESS: Final = frozenset({"freshness", SOURCE_LATE})
+_FRESHNESS: Final = frozenset({"freshness", SOURCE_LATE, "gate"})
 _LATENCIES: Final = frozenset({"latency", *(burn.rule for burn in BURNS)})
 _MEASURED: Final = _LATENCIES | {"freshness"}  # what is measured now says more than what an alert knows
 
@@ -41,7 +41,9 @@ def with_now(project: Project, case: Case) -> Case:
             now += [_row(row, report.at_us) for row in rows[:_LISTED]]
             if case.key[3] != SOURCE_LATE:
                 now += _runs(rows)
-                cause, days = _worst_cause(rows) or cause, _days(report)
+                days = _days(report)
+            if case.key[3] == "freshness":
+                cause = _worst_cause(rows) or cause
         elif case.key[3] in _LATENCIES:
             now += _latencies(project, case)
     except TimewellError as problem:
