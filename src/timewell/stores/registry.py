@@ -27,6 +27,7 @@ from timewell.stores.records import (
     PutOutcome,
     StoreSide,
 )
+from timewell.stores.refresher import Refreshers
 from timewell.stores.runs import Runs
 from timewell.stores.shadows import Shadows
 
@@ -81,6 +82,11 @@ class RegistryParts(Protocol):
     @property
     def alerts(self) -> Alerts:
         """What is watched and who was told."""
+        ...
+
+    @property
+    def refresher(self) -> Refreshers:
+        """Who refreshes by itself, and how its jobs stand."""
         ...
 
 

@@ -26,6 +26,7 @@ from timewell.stores.registry import DefinitionKind, FileRecord, Lease, Manifest
 from timewell.testing.alert_laws import AlertLaws
 from timewell.testing.erasure_laws import ErasureLaws
 from timewell.testing.garbage_laws import GarbageLaws
+from timewell.testing.refresher_laws import RefresherLaws
 from timewell.testing.registry_opened import Opened
 from timewell.testing.registry_records import (
     BY,
@@ -422,6 +423,7 @@ class RegistryLaws(
     ErasureLaws,
     RunLaws,
     AlertLaws,
+    RefresherLaws,
 ):
     """All laws of a registry.
 

@@ -11,6 +11,7 @@ from timewell.backends.sql import audit, definitions, epochs, manifests, partiti
 from timewell.backends.sql.alerts import SqlAlerts
 from timewell.backends.sql.audit import Deed, Stamp
 from timewell.backends.sql.database import Database
+from timewell.backends.sql.refresher import SqlRefreshers
 from timewell.backends.sql.registry_erasure import SqlErasure
 from timewell.backends.sql.registry_garbage import SqlGarbage
 from timewell.backends.sql.registry_leases import SqlLeases
@@ -51,6 +52,7 @@ class SqlRegistry:
         self.leases = SqlLeases(database)
         self.runs = SqlRuns(database)
         self.alerts = SqlAlerts(database)
+        self.refresher = SqlRefreshers(database)
 
     def put(self, records: Sequence[DefinitionRecord], *, actor: str, at_us: int) -> list[PutOutcome]:
         """Register definitions, all or none."""

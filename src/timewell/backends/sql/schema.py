@@ -29,7 +29,7 @@ from sqlalchemy import (
     Text,
 )
 
-FORMATS = ("0001", "0002", "0003", "0004")  # ids of the migrations, oldest first; the last is this program's
+FORMATS = ("0001", "0002", "0003", "0004", "0005")  # ids of the migrations, oldest first; the last is this program's
 FORMAT = FORMATS[-1]
 
 METADATA = MetaData(
@@ -368,6 +368,35 @@ alert_pulse = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     _text("body"),
     comment="one line: when evaluations happened",
+)
+
+refresher_beat = Table(
+    "refresher_beat",
+    METADATA,
+    _text("holder", key=True),
+    _number("started_us"),
+    _number("beat_us"),
+    _number("allowed_us"),
+    _text("state"),
+    _text("doing"),
+)
+
+refresher_job = Table(
+    "refresher_job",
+    METADATA,
+    _text("group_name", key=True),
+    _text("version", key=True),
+    _text("kind", key=True),
+    _number("epoch"),
+    _text("holder"),
+    _text("state"),
+    _number("started_us"),
+    _number("ended_us"),
+    _number("done_us"),
+    _number("tries"),
+    _text("error"),
+    _text("problem"),
+    comment="0 stands for never",
 )
 
 training_manifest = Table(
