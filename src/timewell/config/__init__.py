@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from timewell.config.notify import AlertsConfig, AnyNotifier, read_notifiers
+from timewell.config.refresher import DURATIONS as REFRESHER_DURATIONS
+from timewell.config.refresher import RefresherConfig
 from timewell.errors import ConfigError, InvalidDuration, InvalidInstant, ProjectNotFound, did_you_mean
 from timewell.types import parse_duration, zone
 
@@ -31,6 +33,7 @@ DURATIONS = (
     ("serving", "cache_age"),
     ("server", "drain"),
     ("serving", "computed_wait"),
+    *REFRESHER_DURATIONS,
 )
 
 TEMPLATE = """\
@@ -178,6 +181,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     serving: ServingConfig = ServingConfig()
     retention: RetentionConfig = RetentionConfig()
     alerts: AlertsConfig = AlertsConfig()
+    refresher: RefresherConfig = RefresherConfig()
 
 
 def find_root(start: Path) -> Path:

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field
 
 from timewell.define.aggregation import Aggregation
 from timewell.define.base import Definition, DurationUs, Name, SourceName, Version
+from timewell.define.cadence import Refresh
 from timewell.define.checks import AnyCheck
 from timewell.define.tests import FeatureTest
 from timewell.errors import DefinitionError, DuplicateFeature, MissingField
@@ -23,6 +24,7 @@ GROUP_ONLY = (
     "every",
     "accuracy",
     "available_after",
+    "refresh",
     "deprecated",
     "validation",
 )
@@ -103,6 +105,7 @@ class Feature(_Defaults):
     every: DurationUs | None = None
     accuracy: Accuracy | None = None
     available_after: DurationUs | None = None
+    refresh: Refresh | None = None
     deprecated: str | None = Field(default=None, min_length=1)
     validation: tuple[AnyCheck, ...] | None = None
 
@@ -138,6 +141,9 @@ class FeatureGroup(_Defaults):
     every, available_after
         The grid of builds and how long after its instant a build is there; only with ``accuracy: snapshot``
         does it change a value.
+    refresh
+        How often the refresher brings the online build up to date: a duration, a cron expression (UTC), or ``never``;
+        without it, often enough for ``every`` and the freshness SLA.
     version
         Label of this meaning; a change of meaning needs another.
     deprecated
@@ -155,6 +161,7 @@ class FeatureGroup(_Defaults):
     every: DurationUs | None = None
     accuracy: Accuracy = "exact"
     available_after: DurationUs | None = None
+    refresh: Refresh | None = None
     deprecated: str | None = Field(default=None, min_length=1)
     validation: tuple[AnyCheck, ...] | None = None
 
