@@ -45,7 +45,7 @@ from timewell.stores.registry import AuditRow, FileRecord
 from timewell.stores.shadows import Promotion, ShadowRecord, StagedPartition
 from timewell.types import parse_duration
 from timewell.watch.notices import notify
-from timewell.watch.verbs import WatchVerbs
+from timewell.run.verbs import RunVerbs
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from timewell.serve.response import OnlineFeatures
 
 
-class FeatureStore(WatchVerbs):
+class FeatureStore(RunVerbs):
     """A project's features: define, build, materialize, serve, watch.
 
     Parameters
