@@ -20,6 +20,7 @@ from timewell.cli import (
     operations,
     plan,
     practice,
+    refresher,
     serve,
     shadow,
     tiers,
@@ -138,6 +139,8 @@ def _serve(tree: TyperGroup) -> None:
     _add(tree, SERVE, "serve", serve.serve)
     _add(tree, SERVE, "latency", serve.latency)
     _add(tree, SERVE, "freshness", freshness.freshness)
+    _add(tree, SERVE, "refresher", refresher.refresher)
+    _add(tree, SERVE, "schedule", refresher.schedule)
     _add(tree, SERVE, "tiers", tiers.tiers)
     tokens = {"create": token.create, "list": token.list_tokens, "revoke": token.revoke}
     _add_group(tree, SERVE, "token", "Make, list and take back the tokens that callers of the server show.", tokens)

@@ -90,6 +90,9 @@ def serve(
             "--workers", min=1, max=256, metavar="N", help="Processes that serve; timewell.toml's by default."
         ),
     ] = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Keep features up to date, too: a refresher runs beside the server.")
+    ] = False,
     worker: Annotated[str, typer.Option("--worker", hidden=True, help="For the processes that this one starts.")] = "",
 ) -> Answer:
     """Serve features over HTTP until the command is stopped.
@@ -114,7 +117,13 @@ def serve(
 
     count = store.project.config.server.workers if workers is None else workers
     server.serve(
-        store, host=host, port=port, announce=announce, workers=count, worker_options=session.common.log_options()
+        store,
+        host=host,
+        port=port,
+        announce=announce,
+        workers=count,
+        options=session.common.log_options(),
+        refresh=refresh,
     )
     session.note("stopped")
     return answers[0]

@@ -8,6 +8,7 @@ claim of its own verb. So one that was frozen and comes back changes nothing.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from timewell.errors import StateBusy, Superseded, TimewellError
 from timewell.run.due import Job, due, due_at
 from timewell.run.jobs import do, known_jobs, pace_of
 from timewell.stores.project import Project
-from timewell.stores.refresher import BeatRecord, BeatState, JobKind, JobRecord
+from timewell.stores.refresher import BeatRecord, BeatState, JobKind, JobRecord, JobState
 from timewell.stores.registry import Lease
 from timewell.types import MINUTE_US, SECOND_US, WEEK_US, parse_duration
 from timewell.watch.round import watch
@@ -31,16 +32,13 @@ _TICKS_OF_LEASE: Final = 6
 _TICKS_OF_LIFE: Final = 3
 _LONGEST_PROBLEM: Final = 300
 
-Outcome = Literal["done", "waits", "failed", "superseded"]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
     """How one job ended.
 
     Attributes
     ----------
-    outcome
+    state
         ``waits``: nothing is wrong, and what is due is not there yet. ``superseded``: another refresher took the job over.
     error, problem
         What went wrong, as a code and in words.
@@ -49,7 +47,7 @@ class Ran:
     group: str
     version: str
     kind: JobKind
-    outcome: Outcome
+    state: JobState | Literal["superseded"]
     error: str = ""
     problem: str = ""
 
@@ -64,7 +62,7 @@ class Turn:
     @property
     def failed(self) -> list[Ran]:
         """The jobs that failed."""
-        return [one for one in self.ran if one.outcome == "failed"]
+        return [one for one in self.ran if one.state == "failed"]
 
 
 class Refresher:
@@ -74,18 +72,20 @@ class Refresher:
     ----------
     project
         The opened project; its clock says what is due.
-    promises
-        It will give a sign of life again and again; one that takes a single turn does not.
+    single_us
+        It takes a single turn, and somebody promised the next one within so long; 0 for no promise. ``None`` for one that
+        runs on.
     """
 
-    def __init__(self, project: Project, *, promises: bool = True) -> None:
+    def __init__(self, project: Project, *, single_us: int | None = None) -> None:
         self._project = project
-        self._holder = project.new_holder()
+        # single turns share a line, or cron would leave one behind each time
+        self._holder = project.new_holder() if single_us is None else f"{os.uname().nodename}:once"
         self._started_us = project.clock.now_us()
         self._tick_us = parse_duration(project.config.refresher.tick)
         self._longest_us = parse_duration(project.config.refresher.longest_run)
         self._lease_us = max(LEASE_US, _TICKS_OF_LEASE * self._tick_us)
-        self._allowed_us = max(MINUTE_US, _TICKS_OF_LIFE * self._tick_us) if promises else 0
+        self._allowed_us = max(MINUTE_US, _TICKS_OF_LIFE * self._tick_us) if single_us is None else single_us
 
     @cached_property
     def _pause_s(self) -> float:
@@ -173,12 +173,11 @@ class Refresher:
             noted = jobs.note(ended)
         if not noted:
             log.warning("%s was taken over by another refresher", job.name)
-        outcome: Outcome = "superseded" if not noted else "done" if ended.state == "running" else ended.state
         return Ran(
             group=job.group,
             version=job.version,
             kind=job.kind,
-            outcome=outcome,
+            state=ended.state if noted else "superseded",
             error=ended.error,
             problem=ended.problem,
         )
@@ -260,6 +259,12 @@ class Refresher:
             log.exception("a turn failed; the next one tries again")
 
 
-def refresh(project: Project) -> Turn:
-    """Do what is due now, once."""
-    return Refresher(project, promises=False).turn()
+def refresh(project: Project, *, promise: str | None = None) -> Turn:
+    """Do what is due now, once.
+
+    Parameters
+    ----------
+    promise
+        The next time comes within this duration: else the refresher counts as dead.
+    """
+    return Refresher(project, single_us=0 if promise is None else parse_duration(promise)).turn()

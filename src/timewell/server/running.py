@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import Final
 
@@ -21,6 +21,7 @@ from timewell.clock import FrozenClock
 from timewell.errors import BindRefused, CannotListen
 from timewell.serve.latency import FOLDER, LatencyBook
 from timewell.server.application import Application
+from timewell.server.beside import refreshing_beside
 from timewell.server.deadlines import Waiting, with_deadlines
 from timewell.server.draining import DrainingServer
 from timewell.server.lane import can_be_shortened, with_lane
@@ -57,7 +58,8 @@ def serve(
     port: int | None = None,
     announce: Callable[[str], None] | None = None,
     workers: int = 1,
-    worker_options: Sequence[str] = (),
+    options: Sequence[str] = (),
+    refresh: bool = False,
 ) -> None:
     """Serve a store over HTTP until SIGINT or SIGTERM.
 
@@ -75,8 +77,10 @@ def serve(
     workers
         How many processes serve. More than one are new processes, each with its own look at the project; one that
         dies is started again.
-    worker_options
-        Options of the command line for them, such as ``["--log-format", "json"]``.
+    options
+        Options of the command line for other processes, such as ``["--log-format", "json"]``.
+    refresh
+        Keep a refresher running beside, in a process of its own.
 
     Raises
     ------
@@ -96,13 +100,17 @@ def serve(
         if announce:
             announce(url_of(listener))
 
+    command = [*_command(store), *options]
     try:
-        if workers > 1:
-            command = [*_worker_command(store), *worker_options, "serve", "--worker"]
-            grace_s = GRACE_S + 2 + parse_duration(settings.drain) / SECOND_US
-            _watch(Workers(command=command, listener=listener, count=workers, grace_s=grace_s), announced)
-        else:
-            _run(make_server(store), listener, announced)
+        with refreshing_beside([*command, "refresher"]) if refresh else nullcontext():
+            if workers > 1:
+                grace_s = GRACE_S + 2 + parse_duration(settings.drain) / SECOND_US
+                serving = Workers(
+                    command=[*command, "serve", "--worker"], listener=listener, count=workers, grace_s=grace_s
+                )
+                _watch(serving, announced)
+            else:
+                _run(make_server(store), listener, announced)
     finally:
         listener.close()
 
@@ -159,7 +167,7 @@ def _watch(workers: Workers, on_ready: Callable[[], None]) -> None:
         workers.run(on_ready)
 
 
-def _worker_command(store: FeatureStore) -> list[str]:
+def _command(store: FeatureStore) -> list[str]:
     """Return how this store's project is opened by another process of the command line."""
     project = store.project
     command = [sys.executable, "-m", "timewell", "--project", str(project.root)]
