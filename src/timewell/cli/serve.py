@@ -1,6 +1,7 @@
 """Verbs that serve: feature vectors on the command line, the HTTP server, and how long its answers take."""
 
 import socket
+from contextlib import nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
@@ -116,15 +117,9 @@ def serve(
         session.say(answers[0])
 
     count = store.project.config.server.workers if workers is None else workers
-    server.serve(
-        store,
-        host=host,
-        port=port,
-        announce=announce,
-        workers=count,
-        options=session.common.log_options(),
-        refresh=refresh,
-    )
+    options = session.common.log_options()
+    with server.refreshing(store, options) if refresh else nullcontext():
+        server.serve(store, host=host, port=port, announce=announce, workers=count, worker_options=options)
     session.note("stopped")
     return answers[0]
 

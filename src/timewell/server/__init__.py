@@ -5,6 +5,6 @@ Rule: an answer is what the same call in process answers; this package adds the 
 
 from __future__ import annotations
 
-from timewell.server.running import app, serve, serve_as_worker
+from timewell.server.running import app, refreshing, serve, serve_as_worker
 
-__all__ = ["app", "serve", "serve_as_worker"]
+__all__ = ["app", "refreshing", "serve", "serve_as_worker"]

@@ -7,7 +7,6 @@ once this process is gone, however that went.
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import threading
 import time
@@ -22,56 +21,50 @@ _SHORT_LIFE_S: Final = 60.0
 _LONGEST_DELAY_S: Final = 60.0
 
 
-@contextmanager
-def refreshing_beside(command: Sequence[str], *, grace_s: float = GRACE_S) -> Iterator[None]:
-    """Keep a refresher running while a block serves.
+class Beside:
+    """A process that is started again and again until it is to stop.
 
     Parameters
     ----------
     command
-        How to start one; ``--parent`` and the id of this process are added.
+        How to start one.
     grace_s
-        How long the run that is under way may take to end once the block did; then it is killed, which loses nothing.
-    """
-    beside = Beside([*command, "--parent", str(os.getpid())], grace_s)
-    watching = threading.Thread(target=beside.run, name="refresher beside", daemon=True)
-    watching.start()
-    try:
-        yield
-    finally:
-        beside.stop.set()
-        watching.join()
-
-
-class Beside:
-    """A process that is started again and again until it is to stop.
+        How long it may take to end once it is to; then it is killed, which loses nothing.
 
     Attributes
     ----------
-    stop
-        Set from outside.
     starts
         How often it was started.
     """
 
-    def __init__(self, command: Sequence[str], grace_s: float) -> None:
-        self.stop = threading.Event()
+    def __init__(self, command: Sequence[str], *, grace_s: float = GRACE_S) -> None:
         self.starts = 0
+        self._stop = threading.Event()
         self._command = command
         self._grace_s = grace_s
 
-    def run(self) -> None:
-        """Keep it running until ``stop`` is set."""
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Keep it running, watched by a thread, until the block ends."""
+        watching = threading.Thread(target=self._keep, name="refresher beside", daemon=True)
+        watching.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            watching.join()
+
+    def _keep(self) -> None:
         short_lives = 0
-        while not self.stop.is_set():
+        while not self._stop.is_set():
             began_s = time.monotonic()
             code = self._lived()
-            if self.stop.is_set():
+            if self._stop.is_set():
                 return
             short_lives = short_lives + 1 if time.monotonic() - began_s < _SHORT_LIFE_S else 0
             delay_s = min(_LONGEST_DELAY_S, 2.0**short_lives)
             log.warning("the refresher ended (%s) and is started again in %.0f s", code, delay_s)
-            self.stop.wait(delay_s)
+            self._stop.wait(delay_s)
 
     def _lived(self) -> str:
         """Start it and wait until it ends, or until it has been stopped; returns how it ended."""
@@ -83,7 +76,7 @@ class Beside:
             return str(problem)
         self.starts += 1
         while process.poll() is None:
-            if self.stop.wait(_LOOK_S):
+            if self._stop.wait(_LOOK_S):
                 _end(process, self._grace_s)
         return f"code {process.returncode}"
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import ipaddress
 import logging
+import os
 import resource
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
 
@@ -21,7 +22,7 @@ from timewell.clock import FrozenClock
 from timewell.errors import BindRefused, CannotListen
 from timewell.serve.latency import FOLDER, LatencyBook
 from timewell.server.application import Application
-from timewell.server.beside import refreshing_beside
+from timewell.server.beside import Beside
 from timewell.server.deadlines import Waiting, with_deadlines
 from timewell.server.draining import DrainingServer
 from timewell.server.lane import can_be_shortened, with_lane
@@ -58,8 +59,7 @@ def serve(
     port: int | None = None,
     announce: Callable[[str], None] | None = None,
     workers: int = 1,
-    options: Sequence[str] = (),
-    refresh: bool = False,
+    worker_options: Sequence[str] = (),
 ) -> None:
     """Serve a store over HTTP until SIGINT or SIGTERM.
 
@@ -77,10 +77,8 @@ def serve(
     workers
         How many processes serve. More than one are new processes, each with its own look at the project; one that
         dies is started again.
-    options
-        Options of the command line for other processes, such as ``["--log-format", "json"]``.
-    refresh
-        Keep a refresher running beside, in a process of its own.
+    worker_options
+        Options of the command line for them, such as ``["--log-format", "json"]``.
 
     Raises
     ------
@@ -100,19 +98,28 @@ def serve(
         if announce:
             announce(url_of(listener))
 
-    command = [*_command(store), *options]
     try:
-        with refreshing_beside([*command, "refresher"]) if refresh else nullcontext():
-            if workers > 1:
-                grace_s = GRACE_S + 2 + parse_duration(settings.drain) / SECOND_US
-                serving = Workers(
-                    command=[*command, "serve", "--worker"], listener=listener, count=workers, grace_s=grace_s
-                )
-                _watch(serving, announced)
-            else:
-                _run(make_server(store), listener, announced)
+        if workers > 1:
+            command = [*_command(store), *worker_options, "serve", "--worker"]
+            grace_s = GRACE_S + 2 + parse_duration(settings.drain) / SECOND_US
+            _watch(Workers(command=command, listener=listener, count=workers, grace_s=grace_s), announced)
+        else:
+            _run(make_server(store), listener, announced)
     finally:
         listener.close()
+
+
+@contextmanager
+def refreshing(store: FeatureStore, options: Sequence[str] = ()) -> Iterator[None]:
+    """Keep a refresher of a store's project running, in a process of its own, while a block serves.
+
+    Parameters
+    ----------
+    options
+        Options of the command line for it.
+    """
+    with Beside([*_command(store), *options, "refresher", "--parent", str(os.getpid())]).running():
+        yield
 
 
 def serve_as_worker(store: FeatureStore, listener: socket.socket, link: socket.socket, restarts: int = 0) -> None:
