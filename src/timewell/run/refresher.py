@@ -29,7 +29,8 @@ from timewell.watch.round import watch
 log = logging.getLogger("timewell.refresher")
 LEASE_US: Final = 2 * MINUTE_US
 _TICKS_OF_LEASE: Final = 6
-_TICKS_OF_LIFE: Final = 3
+_LIFE_US: Final = 2 * MINUTE_US
+_TICKS_OF_LIFE: Final = 6
 _LONGEST_PROBLEM: Final = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +86,7 @@ class Refresher:
         self._tick_us = parse_duration(project.config.refresher.tick)
         self._longest_us = parse_duration(project.config.refresher.longest_run)
         self._lease_us = max(LEASE_US, _TICKS_OF_LEASE * self._tick_us)
-        self._allowed_us = max(MINUTE_US, _TICKS_OF_LIFE * self._tick_us) if single_us is None else single_us
+        self._allowed_us = max(_LIFE_US, _TICKS_OF_LIFE * self._tick_us) if single_us is None else single_us
 
     @cached_property
     def _pause_s(self) -> float:

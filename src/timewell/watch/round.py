@@ -16,6 +16,7 @@ from timewell.stores.project import Project
 from timewell.watch.alerting import Evaluation, evaluate
 from timewell.watch.freshness import RULE as FRESHNESS
 from timewell.watch.freshness import freshness, signals
+from timewell.watch.heartbeat import heartbeats
 from timewell.watch.measures import BURNS, burn_signals, gate_signal, latency_signals
 from timewell.watch.signal import Signal, Subject
 from timewell.watch.unfinished import RULE as UNFINISHED
@@ -84,6 +85,10 @@ def _gates(project: Project, catalog: Catalog) -> list[Signal]:
     return found
 
 
+def _heartbeat(project: Project, _: Catalog) -> list[Signal]:
+    return heartbeats(project)
+
+
 def _owner(group: RegisteredGroup) -> str:
     return group.compiled.owner or next((one.owner for one in group.compiled.features if one.owner), "")
 
@@ -94,5 +99,6 @@ _MEASURES: Final[dict[tuple[str, ...], Measure]] = {
     tuple(burn.rule for burn in BURNS): _budgets,
     ("gate",): _gates,
     (UNFINISHED,): unfinished_signals,
+    ("heartbeat",): _heartbeat,
 }
-_WHOLE: Final = frozenset({FRESHNESS, "gate", UNFINISHED})
+_WHOLE: Final = frozenset({FRESHNESS, "gate", UNFINISHED, "heartbeat"})
