@@ -31,7 +31,13 @@ def place(tmp_path: Path) -> Path:
     feature = tw.Feature(name="paid_7d", aggregation=tw.sum("amount", window="7d"))
     fs.register_group(
         tw.FeatureGroup(
-            name="paid", entity="user_id", source="orders", owner="a@b", ttl="30d", freshness_sla="1h", online=True,
+            name="paid",
+            entity="user_id",
+            source="orders",
+            owner="a@b",
+            ttl="30d",
+            freshness_sla="1h",
+            online=True,
             features=[feature],
         )  # fmt: skip
     )

@@ -79,9 +79,7 @@ def test_every_is_kept_to_and_the_sla_goes_before_it_where_it_needs_more() -> No
 
 
 def test_a_snapshot_group_is_refreshed_on_its_grid_alone() -> None:
-    found = online_cadence(
-        group(sla="24h", every="1d", accuracy="snapshot", available_after="2h"), warn_share=0.8
-    )
+    found = online_cadence(group(sla="24h", every="1d", accuracy="snapshot", available_after="2h"), warn_share=0.8)
     assert found == Cadence(why="every", step_us=DAY_US, grid=True, offset_us=2 * HOUR_US)
 
 
@@ -156,9 +154,7 @@ def test_after_a_pause_of_any_length_one_run_is_enough(cadence: Cadence, base_us
 
 
 @given(cadences, instants, st.integers(0, 400 * DAY_US), st.integers(0, 400 * DAY_US))
-def test_what_is_due_stays_due_until_it_is_done(
-    cadence: Cadence, base_us: int, first_us: int, later_us: int
-) -> None:
+def test_what_is_due_stays_due_until_it_is_done(cadence: Cadence, base_us: int, first_us: int, later_us: int) -> None:
     one = job(cadence, base_us)
     if due_at(one, base_us + first_us, PACE) <= base_us + first_us:
         assert due_at(one, base_us + first_us + later_us, PACE) <= base_us + first_us + later_us

@@ -41,7 +41,10 @@ class Shop:
         feature = tw.Feature(name=f"{name}_7d", aggregation=tw.sum("amount", window="7d"))
         self.fs.register_group(
             tw.FeatureGroup(
-                name=name, entity="user_id", source="orders", owner="a@b",
+                name=name,
+                entity="user_id",
+                source="orders",
+                owner="a@b",
                 **{"ttl": "30d", "freshness_sla": "24h", "online": True, "features": [feature], **fields},
             )  # fmt: skip
         )
@@ -344,8 +347,16 @@ def test_the_version_before_is_kept_fresh_for_a_rollback(shop: Shop) -> None:
     feature = tw.Feature(name="paid_7d", aggregation=tw.sum("amount", window="7d"))
     shop.fs.register_group(
         tw.FeatureGroup(
-            name="paid", entity="user_id", source="orders", owner="a@b", online=True, features=[feature], version="v2",
-            ttl="30d", freshness_sla="24h", filter="amount > 3",
+            name="paid",
+            entity="user_id",
+            source="orders",
+            owner="a@b",
+            online=True,
+            features=[feature],
+            version="v2",
+            ttl="30d",
+            freshness_sla="24h",
+            filter="amount > 3",
         )  # fmt: skip
     )
     shop.fs.backfill("paid", start="2026-02-20", end="2026-02-28")

@@ -36,9 +36,7 @@ def seen(place: Path) -> State:
     """What readers see of each part that a job changes as a whole, and what is wrong."""
     fs = tw.FeatureStore(place, now=worker.NOW)
     keys = [{"user_id": user} for user in range(worker.USERS)]
-    found: State = {
-        name: fs.get_online_features([f"{name}_sum", f"{name}_count"], keys).to_dicts() for name in GROUPS
-    }
+    found: State = {name: fs.get_online_features([f"{name}_sum", f"{name}_count"], keys).to_dicts() for name in GROUPS}
     found["table"] = {
         file.start_us: (path.read_bytes() if file.path else b"") for file, path in fs.offline_files("paid")
     }

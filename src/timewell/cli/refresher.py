@@ -200,7 +200,9 @@ def _cells(report: "RefreshingReport", due: "Due") -> tuple[object, ...]:
 def schedule(
     session: Session,
     *,
-    scheduler: Annotated[SchedulerName, typer.Option("--for", metavar="SCHEDULER", help="systemd, cron, airflow, dagster or prefect.")],
+    scheduler: Annotated[
+        SchedulerName, typer.Option("--for", metavar="SCHEDULER", help="systemd, cron, airflow, dagster or prefect.")
+    ],
     every: Annotated[
         str, typer.Option("--every", metavar="DURATION", help="How often to take a turn; systemd keeps one running.")
     ] = "5m",

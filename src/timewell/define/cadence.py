@@ -33,7 +33,9 @@ def check_refresh(value: object) -> str:
     try:
         return format_duration(parse_duration(value))
     except InvalidDuration:
-        problem = f"refresh: {value!r} is no duration (30m), no cron expression of five fields (*/15 * * * *), nor never."
+        problem = (
+            f"refresh: {value!r} is no duration (30m), no cron expression of five fields (*/15 * * * *), nor never."
+        )
         raise DefinitionError(problem=problem) from None
 
 

@@ -57,9 +57,7 @@ def _online(project: Project, group: RegisteredGroup, build: OnlineBuildRecord |
     return Job(group=name, version=version, kind="online", cadence=cadence, base_us=base_us, line=line)
 
 
-def _counted_from(
-    group: RegisteredGroup, cadence: Cadence, build: OnlineBuildRecord, line: JobRecord | None
-) -> int:
+def _counted_from(group: RegisteredGroup, cadence: Cadence, build: OnlineBuildRecord, line: JobRecord | None) -> int:
     """Return from when on the next refresh is counted: the build's instant.
 
     A build of a ``snapshot`` group is of an instant of its grid, long before it could be made: it counts from when that was.

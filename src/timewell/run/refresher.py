@@ -33,6 +33,7 @@ _LIFE_US: Final = 2 * MINUTE_US
 _TICKS_OF_LIFE: Final = 6
 _LONGEST_PROBLEM: Final = 300
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
     """How one job ended.

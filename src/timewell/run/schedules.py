@@ -76,9 +76,7 @@ def schedule(project: Project, scheduler: Scheduler, *, every: str = "5m") -> Sc
         program += ["--profile", project.profile]
     every_us = parse_duration(every)
     _cron(every_us)
-    wanted = _Wanted(
-        name=project.config.project, root=str(project.root), program=tuple(program), every_us=every_us
-    )
+    wanted = _Wanted(name=project.config.project, root=str(project.root), program=tuple(program), every_us=every_us)
     return _FORMS[scheduler](wanted)
 
 
@@ -123,7 +121,9 @@ NoNewPrivileges=true
 WantedBy=multi-user.target
 """
     file = "/etc/systemd/system/timewell-refresher.service"
-    return Schedule(file=file, text=text, install="systemctl daemon-reload && systemctl enable --now timewell-refresher")
+    return Schedule(
+        file=file, text=text, install="systemctl daemon-reload && systemctl enable --now timewell-refresher"
+    )
 
 
 def _in_unit(word: str) -> str:

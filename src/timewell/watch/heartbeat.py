@@ -17,6 +17,4 @@ def heartbeats(project: Project) -> list[Signal]:
         return []
     best = max(promised, key=lambda beat: beat.beat_us + beat.allowed_us)
     subject = Subject(project=project.config.project)
-    return [
-        heartbeat_signal(subject, best.beat_us, allowed_us=best.allowed_us, at_us=project.clock.now_us())
-    ]
+    return [heartbeat_signal(subject, best.beat_us, allowed_us=best.allowed_us, at_us=project.clock.now_us())]
