@@ -38,6 +38,7 @@ from timewell.run.register import RegisterReport, register, run_tests
 from timewell.run.retire import VersionReport, deprecate, retire
 from timewell.run.review import apply_definitions, plan_folder
 from timewell.run.upkeep import backup, offline_files, reset, restore, upgrade
+from timewell.run.verbs import RunVerbs
 from timewell.serve.reader import Ask, Reader
 from timewell.stores.project import Project
 from timewell.stores.query import AsOf
@@ -45,7 +46,6 @@ from timewell.stores.registry import AuditRow, FileRecord
 from timewell.stores.shadows import Promotion, ShadowRecord, StagedPartition
 from timewell.types import parse_duration
 from timewell.watch.notices import notify
-from timewell.run.verbs import RunVerbs
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -39,7 +39,7 @@ def place(tmp_path: Path) -> Path:
             freshness_sla="1h",
             online=True,
             features=[feature],
-        )  # fmt: skip
+        )
     )
     fs.close()
     toml = tmp_path / "shop" / "timewell.toml"
@@ -101,7 +101,9 @@ def test_it_builds_what_is_due_and_stops_as_a_success_when_it_is_told_to(place: 
 def test_one_turn_for_cron_then_nothing_is_due(place: Path, capsys) -> None:
     code, first = told(capsys, "--project", str(place), "refresher", "--once", "--promise", "15m")
     assert code == 0
-    assert [(one["group"], one["kind"], one["state"]) for one in first["ran"]][0] == ("paid", "online", "done")
+    assert {"group": "paid", "version": "v1", "kind": "online", "state": "done", "error": "", "problem": ""} in first[
+        "ran"
+    ]
     _, second = told(capsys, "--project", str(place), "refresher", "--once")
     assert [one for one in second["ran"] if one["kind"] == "online"] == []
 

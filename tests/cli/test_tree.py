@@ -58,6 +58,8 @@ TYPED = {
     "serve": ("serve",),
     "latency": ("latency", "--since", "10m"),
     "freshness": ("freshness", "order_amount_7d"),
+    "refresher": ("refresher", "--once"),
+    "schedule": ("schedule", "--for", "cron"),
     "token create": ("token", "create", "--scope", "features.read,catalog.read", "--expires", "90d"),
     "token list": ("token", "list"),
     "token revoke": ("token", "revoke", "TOKEN"),

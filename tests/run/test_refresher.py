@@ -46,7 +46,7 @@ class Shop:
                 source="orders",
                 owner="a@b",
                 **{"ttl": "30d", "freshness_sla": "24h", "online": True, "features": [feature], **fields},
-            )  # fmt: skip
+            )
         )
 
     def as_of(self, name: str = "paid") -> int:
@@ -357,7 +357,7 @@ def test_the_version_before_is_kept_fresh_for_a_rollback(shop: Shop) -> None:
             ttl="30d",
             freshness_sla="24h",
             filter="amount > 3",
-        )  # fmt: skip
+        )
     )
     shop.fs.backfill("paid", start="2026-02-20", end="2026-02-28")
     shop.fs.validate_shadow_vs_prod("paid", ["count"])

@@ -71,4 +71,4 @@ def test_signs_of_life_that_are_forgotten_end_the_alert(fs) -> None:
     moved(fs, HOUR_US)
     assert "breach" in opened(fs)
     fs.project.registry.refresher.forget()
-    assert "breach" != opened(fs)[0]
+    assert opened(fs)[0] != "breach"

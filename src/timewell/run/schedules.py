@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from timewell.errors import InvalidDuration
 from timewell.stores.project import Project
-from timewell.types import HOUR_US, MINUTE_US, format_duration, parse_duration
+from timewell.types import MINUTE_US, format_duration, parse_duration
 
 Scheduler = Literal["systemd", "cron", "airflow", "dagster", "prefect"]
 _MISSED: Final = 3
