@@ -123,6 +123,7 @@ def _forget(project: Project, entity: str, key: Mapping[str, object]) -> ForgetR
     names = list(dict.fromkeys(group.compiled.name for group in groups))
     reports = redact_reports(project, names, dict(zip(groups[0].compiled.entity.key_names, values, strict=True)))
     project.registry.runs.redact(names)  # what an engine says of a bad row may name a value
+    project.registry.refresher.redact(names)
     sources = {group.compiled.source.name: group for group in groups}
     frames = sum(_erase_frame(project, catalog, group, values) for group in sources.values())
     _erase_earlier_frames(project, groups, values)

@@ -6,6 +6,7 @@ refresher says of itself is its own line alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -89,6 +90,10 @@ class Refreshers(Protocol):
 
     def note(self, record: JobRecord) -> bool:
         """Write how a job stands; ``False``, and nothing is written, where its line has a later epoch."""
+        ...
+
+    def redact(self, groups: Sequence[str]) -> None:
+        """Forget the words of some groups' failures, which may name a value; codes stay. Raises ``StateBusy``."""
         ...
 
     def jobs(self) -> list[JobRecord]:

@@ -64,6 +64,18 @@ class RefresherLaws(Opened):
             ("spend", "v2", "online"),
         ]
 
+    def test_the_words_of_failures_can_be_forgotten_and_that_they_happened_is_not(
+        self, registry: RegistryBackend, other: RegistryBackend
+    ) -> None:
+        for group in ("spend", "visits"):
+            words = "'ann@example.org' is no number"
+            registry.refresher.note(replace(JOB, group=group, state="failed", tries=2, error="bad_row", problem=words))
+        registry.refresher.redact(["spend"])
+        assert [(job.group, job.tries, job.error, bool(job.problem)) for job in other.refresher.jobs()] == [
+            ("spend", 2, "bad_row", False),
+            ("visits", 2, "bad_row", True),
+        ]
+
     def test_refreshers_move_no_epoch_and_leave_no_line_in_the_audit_log(self, spend: RegistryBackend) -> None:
         before = spend.epoch(), len(spend.audit())
         spend.refresher.beat(ALIVE)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, insert, select
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, delete, insert, select, update
 
 from timewell.backends.sql import schema
 from timewell.backends.sql.database import Database
@@ -64,6 +66,12 @@ class SqlRefreshers:
             return True
 
         return self._database.write(work)
+
+    def redact(self, groups: Sequence[str]) -> None:
+        """Forget the words of some groups' failures."""
+        table = schema.refresher_job
+        redacted = update(table).where(table.c.group_name.in_(groups)).values(problem="")
+        self._database.write(lambda connection: connection.execute(redacted))
 
     def jobs(self) -> list[JobRecord]:
         """Return every job's line, by group, version and kind."""
