@@ -85,7 +85,7 @@ def _cron(every_us: int) -> str:
 
     Examples
     --------
-    >>> _cron(5 * MINUTE_US), _cron(HOUR_US), _cron(6 * HOUR_US)
+    >>> _cron(5 * MINUTE_US), _cron(60 * MINUTE_US), _cron(360 * MINUTE_US)
     ('*/5 * * * *', '0 * * * *', '0 */6 * * *')
     """
     minutes, rest = divmod(every_us, MINUTE_US)
