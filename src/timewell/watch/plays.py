@@ -268,15 +268,16 @@ _HEARTBEAT = Play(
     name="Heartbeat",
     means="What refreshes, watches or serves the features gives no sign of life: nothing gets fresher until it runs.",
     diagnose=(
-        Step(say="Is its process there? Its log says why it ended."),
+        Step(
+            say="Which refresher is silent, and what was it at? Its log says why it ended.",
+            type=("timewell refresher --status",),
+        ),
         Step(say="What gets old meanwhile, and when do promises break?", type=("timewell freshness",)),
         Step(say="Can it work at all: registry, files, disk, sources?", type=("timewell doctor",)),
     ),
     mitigate=(
         Step(say="Start it again the way it is run here; what was missed is caught up."),
-        Step(
-            say="Until it runs: bring the builds to now by hand, or from cron.", type=("timewell materialize online",)
-        ),
+        Step(say="Until it runs: do what is due by hand, or from cron.", type=("timewell refresher --once",)),
     ),
     verify=(Step(say="Everything is fresh: exit code 0.", type=("timewell freshness",)), _EVALUATE),
     call="operator",
