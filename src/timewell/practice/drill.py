@@ -80,6 +80,13 @@ DRILLS: Final = {
             checks=job_drills.slow_store,
         ),
         Drill(
+            name="dead-refresher",
+            title="the refresher is dead",
+            rule="heartbeat",
+            every="2m",
+            checks=job_drills.dead_refresher,
+        ),
+        Drill(
             name="half-backfill",
             title="a backfill is left half done",
             rule="unfinished",

@@ -57,7 +57,7 @@ class Ground:
         self._folder = TemporaryDirectory(prefix="timewell-practice-")
         self.root = Path(self._folder.name) / "practice"
         self.root.mkdir()
-        settings = f'[[notify]]\ntype = "file"\npath = "{TOLD}"\n\n[profile.{PROFILE}]\n'
+        settings = f'[alerts]\noperator = "ml-ops@company.example"\n\n[[notify]]\ntype = "file"\npath = "{TOLD}"\n\n[profile.{PROFILE}]\n'
         durable.write_bytes(self.root / FILE, f"{TEMPLATE.format(name='practice')}\n{settings}".encode())
         self.fs = FeatureStore(self.root, profile=PROFILE, now=self.clock)
 

@@ -10,12 +10,14 @@ from typing import Final
 from timewell.errors import StoreUnavailable
 from timewell.practice.card import Check
 from timewell.practice.ground import Ground
-from timewell.practice.stage import Runbook, Stage, Wanted
+from timewell.practice.stage import Stage, Wanted
+from timewell.run.refresher import refresh
 from timewell.serve.budgets import latency
 from timewell.stores.online import BuildRows, OnlineStore, ReadKeys
 
 _DAYS: Final = 60
 _REQUESTS: Final = 10
+_PROMISE: Final = "20m"
 _HEALTHY: Final = 12_000
 _SLOWER: Final = ("error_budget_slow", "error_budget_drain")
 USER: Final = [{"user_id": 1}]
@@ -44,32 +46,28 @@ def half_backfill(stage: Stage) -> Iterator[Check]:
         passed=0 < staged < _DAYS,
         found=f"{staged} of {_DAYS} partitions are staged",
     )
+
+    def refreshed() -> None:
+        stage.load()
+        stage.refresh()
+
     # a shadow may stand open for a day: 80 % of it are over at the 6th tick of 3.2 hours, a warning takes two
     wanted = Wanted(key="transactions@v1:unfinished", kind="warn", cause="LEFT_OPEN", within=7)
-    if (yield from stage.fires(wanted, stage.usual)) is None:
+    told = yield from stage.fires(wanted, refreshed)
+    if told is None:
         return
     yield Check(
         what="nobody who reads notices: the same epoch, the same table",
         passed=ground.fs.project.registry.epoch() == epoch and ground.fs.offline_files("txn_count_7d") == live,
         found=f"epoch {epoch}",
     )
-    runbook = Runbook(
-        diagnose=("timewell history transactions", "timewell backfill transactions --dry-run"),
-        mitigate=(
-            "timewell backfill transactions",
-            "timewell validate transactions",
-            "timewell promote transactions",
-        ),
-        verify=("timewell doctor", "timewell freshness transactions"),
-    )
-    yield from stage.diagnoses(runbook)
-    yield from stage.mitigates(runbook)
+    again = [f"timewell {verb} transactions" for verb in ("backfill", "validate", "promote")]
+    yield from stage.walks(told, mend=lambda: None, mitigate=again)
     yield Check(
         what="it went on where it was: nothing was computed twice",
         passed=len(ground.fs.project.registry.files("transactions", "v1")) >= _DAYS,
         found=f"{_DAYS - staged} partitions were left",
     )
-    yield from stage.recovers(wanted, runbook)
 
 
 class _Stalled:
@@ -109,7 +107,8 @@ def slow_store(stage: Stage) -> Iterator[Check]:
         failed.extend(_asked(ground, _REQUESTS))
 
     wanted = Wanted(key="error_budget_fast", kind="breach", cause="REQUESTS_FAIL", within=1, also=_SLOWER)
-    if (yield from stage.fires(wanted, goes_on)) is None:
+    told = yield from stage.fires(wanted, goes_on)
+    if told is None:
         return
     causes = latency(project, "5m").rows[0].causes
     yield Check(
@@ -119,16 +118,37 @@ def slow_store(stage: Stage) -> Iterator[Check]:
         and causes.get("breaker_open") == _REQUESTS - 5,
         found=", ".join(f"{cause} {count}" for cause, count in causes.items()),
     )
-    runbook = Runbook(
-        diagnose=("timewell latency --since 15m", "timewell doctor"),
-        mitigate=("timewell get txn_count_7d --entity user_id=1",),
-        verify=("timewell latency --since 15m",),
+
+    def store_is_back() -> None:
+        ground.reopen()  # the server is started anew
+        lost.extend(_asked(ground, _HEALTHY))
+
+    lost: list[StoreUnavailable] = []
+    yield from stage.walks(told, mend=store_is_back, mitigate=())
+    yield Check(what="every request is answered again", passed=not lost, found=f"{len(lost)} of {_HEALTHY:,} failed")
+
+
+def dead_refresher(stage: Stage) -> Iterator[Check]:
+    """Let the refresher end, and nobody start it again; what watches goes on."""
+    ground = stage.ground
+
+    def alive() -> None:
+        stage.load()
+        refresh(ground.fs.project, promise=_PROMISE)
+
+    yield from stage.calm(alive)
+    # 80 % of the 20 minutes within which it promised the next turn are over at the 8th tick of 2 minutes
+    wanted = Wanted(key="heartbeat", kind="warn", cause="NO_SIGN_OF_LIFE", within=9)
+    told = yield from stage.fires(wanted, stage.load)
+    if told is None:
+        return
+    fresh = ground.fs.freshness()
+    yield Check(
+        what="it is told while every promise of freshness is kept",
+        passed=not fresh.stale,
+        found=", ".join(f"{row.feature} {row.verdict.ratio or 0:.0%}" for row in fresh.rows if row.sla_us),
     )
-    yield from stage.diagnoses(runbook)
-    ground.reopen()  # the store answers again, and the server is started anew
-    yield from stage.mitigates(runbook)
-    yield Check(what="every request is answered again", passed=not _asked(ground, _HEALTHY))
-    yield from stage.recovers(wanted, runbook)
+    yield from stage.walks(told, mend=alive, mitigate=["timewell refresher --once"], goes_on=alive)
 
 
 def _asked(ground: Ground, requests: int) -> list[StoreUnavailable]:

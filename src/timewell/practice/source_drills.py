@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from timewell.practice.card import Check
 from timewell.practice.ground import Ground
-from timewell.practice.stage import Runbook, Stage, Wanted
+from timewell.practice.stage import Stage, Wanted
 from timewell.types import DAY_US, HOUR_US, format_instant
 
 BALANCES: Final = "payments.balances_snapshots"
@@ -44,22 +44,16 @@ def stale_source(stage: Stage) -> Iterator[Check]:
 
     # 80 % of an SLA of an hour are over at the 6th tick of 8 minutes; a warning takes two evaluations
     wanted = Wanted(key=f"{BALANCES}:source_late", kind="warn", cause="SOURCE_LATE", within=7)
-    if (yield from stage.fires(wanted, goes_on)) is None:
+    told = yield from stage.fires(wanted, goes_on)
+    if told is None:
         return
     yield Check(what="runs succeed all the while", passed=not stage.problems, found=f"{len(stage.problems)} failed")
     yield Check(
         what="the last values go on being served",
         passed=served(stage.ground, "balance_pti") == before and any(value is not None for value in before),
     )
-    runbook = Runbook(
-        diagnose=("timewell freshness balances", "timewell alerts", "timewell show balance_pti"),
-        mitigate=("timewell materialize online balances",),
-        verify=("timewell freshness balances",),
-    )
-    yield from stage.diagnoses(runbook)
-    stage.load()  # whoever is called mends the load
-    yield from stage.mitigates(runbook)
-    yield from stage.recovers(wanted, runbook)
+    # whoever is called mends the load
+    yield from stage.walks(told, mend=stage.load, mitigate=["timewell materialize online balances"])
 
 
 def late_data(stage: Stage) -> Iterator[Check]:
@@ -76,21 +70,15 @@ def late_data(stage: Stage) -> Iterator[Check]:
 
     # it falls behind by 0.9 h an hour: 80 % of 24 hours are over at the 7th tick of 3.2 hours
     wanted = Wanted(key=f"{PAYMENTS}:source_late", kind="warn", cause="SOURCE_LATE", within=8)
-    if (yield from stage.fires(wanted, goes_on)) is None:
+    told = yield from stage.fires(wanted, goes_on)
+    if told is None:
         return
-    day = format_instant(began_us)[:10]
-    runbook = Runbook(
-        diagnose=("timewell freshness transactions", "timewell doctor"),
-        mitigate=(
-            "timewell materialize online transactions",
-            f"timewell materialize offline transactions --start {day} --end {day}",
-        ),
-        verify=("timewell freshness transactions",),
-    )
-    yield from stage.diagnoses(runbook)
-    rewrite(ground, "transactions", lambda rows: _with_late(rows, began_us))
-    stage.load()
-    yield from stage.mitigates(runbook)
+
+    def arrive() -> None:
+        rewrite(ground, "transactions", lambda rows: _with_late(rows, began_us))
+        stage.load()
+
+    yield from stage.walks(told, mend=arrive, mitigate=["timewell materialize online transactions"])
     now_us = ground.clock.now_us()
     after = served(ground, "txn_count_7d")
     at = pa.array([now_us] * len(USERS), pa.timestamp("us", tz="UTC"))
@@ -101,7 +89,6 @@ def late_data(stage: Stage) -> Iterator[Check]:
         passed=after == trained and after != before and after[0] == 3,
         found=f"user 0, who had none in seven days, has {after[0]} now",
     )
-    yield from stage.recovers(wanted, runbook)
 
 
 def _with_late(rows: pa.Table, began_us: int) -> pa.Table:
@@ -142,15 +129,11 @@ def schema_change(stage: Stage) -> Iterator[Check]:
         found=str(told.get("details", {}).get("problem", "")),
     )
     yield Check(what="the last values go on being served", passed=served(ground, "balance_pti") == before)
-    runbook = Runbook(
-        diagnose=("timewell freshness balances", "timewell doctor"),
-        mitigate=("timewell materialize online balances",),
-        verify=("timewell freshness balances", "timewell doctor"),
-    )
-    yield from stage.diagnoses(runbook)
-    rewrite(ground, "balances_snapshots", lambda rows: rows.rename_columns(names))
-    yield from stage.mitigates(runbook)
-    yield from stage.recovers(wanted, runbook)
+
+    def name_back() -> None:
+        rewrite(ground, "balances_snapshots", lambda rows: rows.rename_columns(names))
+
+    yield from stage.walks(told, mend=name_back, mitigate=["timewell materialize online balances"])
 
 
 def _renamed(rows: pa.Table) -> pa.Table:
@@ -171,7 +154,8 @@ def null_flood(stage: Stage) -> Iterator[Check]:
     held = [(file.content_digest, file.rows) for file, _ in ground.fs.offline_files("balance_pti")]
     good = rewrite(ground, "balances_snapshots", _flooded)
     wanted = Wanted(key="balances@v1:gate", kind="breach", cause="GATE_BLOCKED", within=1)
-    if (yield from stage.fires(wanted, nightly)) is None:
+    told = yield from stage.fires(wanted, nightly)
+    if told is None:
         return
     problem = str(stage.problems[-1]) if stage.problems else ""
     yield Check(what="the gate says which test fails", passed="null_rate" in problem, found=problem)
@@ -180,16 +164,12 @@ def null_flood(stage: Stage) -> Iterator[Check]:
         passed=[(file.content_digest, file.rows) for file, _ in ground.fs.offline_files("balance_pti")] == held,
         found=f"{len(held)} partitions, {sum(rows for _, rows in held):,} rows",
     )
-    build = f"timewell materialize offline balances --start {day} --end {day}"
-    runbook = Runbook(
-        diagnose=("timewell freshness balances", "timewell test balances"),
-        mitigate=(build, "timewell materialize online balances"),
-        verify=("timewell test balances", "timewell freshness balances"),
-    )
-    yield from stage.diagnoses(runbook)
-    rewrite(ground, "balances_snapshots", lambda _: good)
-    yield from stage.mitigates(runbook)
-    yield from stage.recovers(wanted, runbook, nightly)
+
+    def join_again() -> None:
+        rewrite(ground, "balances_snapshots", lambda _: good)
+
+    again = [f"timewell materialize offline balances --start {day} --end {day}", "timewell materialize online balances"]
+    yield from stage.walks(told, mend=join_again, mitigate=again, goes_on=nightly)
 
 
 def _flooded(rows: pa.Table) -> pa.Table:

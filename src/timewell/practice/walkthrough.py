@@ -18,6 +18,7 @@ from timewell.backfill.run import OfflineReport
 from timewell.errors import NotOnline, UsageError
 from timewell.practice.card import Card, Check, score
 from timewell.practice.ground import Ground
+from timewell.run.refresher import refresh
 from timewell.serve.budgets import latency
 from timewell.store import FeatureStore
 from timewell.types import DAY_US, HOUR_US, format_duration, format_instant
@@ -194,13 +195,13 @@ def _serve_on(ground: Ground) -> Iterator[Check]:
         passed=(before, after) == ("present", "expired"),
         found=f"a microsecond before {before}, then {after}",
     )
-    ground.wait(-TTL_US // 2)
-    fs.materialize_online()
-    refreshed = fs.get_online_features([COUNT], user)
+    turn = refresh(fs.project)
+    fresh = fs.get_online_features([COUNT], user)
+    ran = ", ".join(f"{one.group}@{one.version} {one.kind} {one.state}" for one in turn.ran if one.group)
     yield Check(
-        what="a refresh brings it to the present",
-        passed=refreshed.as_of_us[GROUP] == ground.clock.now_us() and refreshed.row_statuses[0][0] == "present",
-        found=f"as of {refreshed.as_of[GROUP]}",
+        what="the refresher finds what is due and brings it to the present",
+        passed=fresh.as_of_us[GROUP] == ground.clock.now_us() and fresh.row_statuses[0][0] == "present",
+        found=ran,
     )
 
 
