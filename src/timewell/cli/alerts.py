@@ -6,6 +6,7 @@ import typer
 
 from timewell.cli.screen import Screen
 from timewell.cli.verb import Answer, Session, verb
+from timewell.errors import TimewellError
 from timewell.types import format_instant
 
 if TYPE_CHECKING:
@@ -99,14 +100,25 @@ def _history(events: "list[EventRecord]") -> Answer:
 
 
 @verb
-def watch(session: Session) -> Answer:
+def watch(
+    session: Session,
+    tests: Annotated[
+        bool, typer.Option("--tests", help="Run the tests of all features as well, which reads their sources.")
+    ] = False,
+) -> Answer:
     """Measure everything once, and tell those whom it concerns: for cron, where no refresher runs.
 
-    Example: timewell watch
+    Example: timewell watch --tests
     """
     from timewell.watch.alerts import key_text
 
-    evaluation = session.store.watch()
+    store = session.store
+    try:
+        tested = store.test() if tests else []
+    except TimewellError:
+        store.watch()  # a source that cannot be read must not keep people from hearing of the rest
+        raise
+    evaluation = store.watch(tested=tested)
     turns = [turn for turn in evaluation.outcome.turns if turn.notice is not None]
     told = [{"key": key_text(turn.after.key), "what": turn.notice.kind} for turn in turns if turn.notice]
     delivery = evaluation.delivery

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
+from timewell.build.checks import TestOutcome
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog
 from timewell.errors import PromoteRefused, TimewellError
 from timewell.serve.budgets import latency
@@ -17,7 +18,7 @@ from timewell.watch.alerting import Evaluation, evaluate
 from timewell.watch.freshness import RULE as FRESHNESS
 from timewell.watch.freshness import freshness, signals
 from timewell.watch.heartbeat import heartbeats
-from timewell.watch.measures import BURNS, burn_signals, gate_signal, latency_signals
+from timewell.watch.measures import BURNS, burn_signals, gate_signal, latency_signals, quality_signals
 from timewell.watch.signal import Signal, Subject
 from timewell.watch.unfinished import RULE as UNFINISHED
 from timewell.watch.unfinished import unfinished_signals
@@ -29,13 +30,21 @@ _KEPT: Final = frozenset({"5m", "30m", "1h", "6h"})  # requests are counted for 
 Measure = Callable[[Project, Catalog], Iterable[Signal]]
 
 
-def watch(project: Project, *, beats: Sequence[Signal] = (), without: Collection[str] = ()) -> Evaluation:
+def watch(
+    project: Project,
+    *,
+    beats: Sequence[Signal] = (),
+    tested: Sequence[TestOutcome] = (),
+    without: Collection[str] = (),
+) -> Evaluation:
     """Measure everything, and evaluate the alerts.
 
     Parameters
     ----------
     beats
         Signals of the caller's own, such as its sign of life.
+    tested
+        How tests went that were run just now: they read the sources, so a round runs none by itself.
     without
         Rules that are switched off: they have no signals, and what is open stays as it is.
 
@@ -44,7 +53,7 @@ def watch(project: Project, *, beats: Sequence[Signal] = (), without: Collection
     StateBusy
     """
     catalog = load_catalog(project)
-    found, complete = list(beats), []
+    found, complete = [*beats, *_quality(project, catalog, tested)], []
     for rules, measure in _MEASURES.items():
         if set(rules) <= set(without):
             continue
@@ -87,6 +96,17 @@ def _gates(project: Project, catalog: Catalog) -> list[Signal]:
 
 def _heartbeat(project: Project, _: Catalog) -> list[Signal]:
     return heartbeats(project)
+
+
+def _quality(project: Project, catalog: Catalog, tested: Sequence[TestOutcome]) -> list[Signal]:
+    live = {group.compiled.name: group for group in catalog.live_groups()}
+    return quality_signals(
+        tested,
+        project=project.config.project,
+        versions={name: group.compiled.version for name, group in live.items()},
+        owners={name: _owner(group) for name, group in live.items()},
+        at_us=project.clock.now_us(),
+    )
 
 
 def _owner(group: RegisteredGroup) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from timewell.build.checks import TestOutcome
 from timewell.catalog.lookup import load_catalog
 from timewell.stores.project import Project
 from timewell.watch.alerting import Evaluation
@@ -32,11 +33,16 @@ class WatchVerbs:
         """Report how fresh features (all by default) are: clocks, state, cause, and when a promise breaks."""
         return freshness(self.project, features)
 
-    def watch(self) -> Evaluation:
+    def watch(self, *, tested: Sequence[TestOutcome] = ()) -> Evaluation:
         """Measure everything once, and tell of it whom it concerns; the refresher does so by itself.
+
+        Parameters
+        ----------
+        tested
+            How tests went that were run just now, as ``fs.test()`` returns it: they read the sources, so this runs none.
 
         Raises
         ------
         StateBusy
         """
-        return watch(self.project)
+        return watch(self.project, tested=tested)
