@@ -67,6 +67,11 @@ class RegisteredGroup:
         """Group name and version."""
         return self.compiled.name, self.compiled.version
 
+    @property
+    def owner(self) -> str:
+        """Whom the group concerns as a whole: its owner, else that of the first feature that has one; empty if none has."""
+        return self.compiled.owner or next((one.owner for one in self.compiled.features if one.owner), "")
+
     def query(
         self, features: Sequence[CompiledFeature], *, as_of: AsOf = "known", deterministic: bool = False
     ) -> GroupQuery:

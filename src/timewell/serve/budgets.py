@@ -92,7 +92,9 @@ class LatencyReport:
         return [row for row in self.rows if row.broken]
 
 
-def latency(project: Project, since: str = "1h", clock: Clock | None = None) -> LatencyReport:
+def latency(
+    project: Project, since: str = "1h", clock: Clock | None = None, *, catalog: Catalog | None = None
+) -> LatencyReport:
     """Report latencies and failures of the requests that all processes of this machine answered.
 
     Parameters
@@ -101,6 +103,8 @@ def latency(project: Project, since: str = "1h", clock: Clock | None = None) -> 
         A duration back from now, at most a day; whole minutes, and whole hours of what is older than an hour or two.
     clock
         The machine's by default: requests happen when they happen, whatever instant the project is frozen at.
+    catalog
+        What is registered, where the caller looked already.
 
     Raises
     ------
@@ -112,7 +116,7 @@ def latency(project: Project, since: str = "1h", clock: Clock | None = None) -> 
     flush_books(folder)
     counted = SlotFiles(folder).read(since_us, now_us + 1)
     promised = project.config.serving.availability
-    rows = _rows(load_catalog(project), counted, promised)
+    rows = _rows(catalog or load_catalog(project), counted, promised)
     return LatencyReport(since_us=since_us, until_us=now_us, availability=promised, rows=tuple(rows))
 
 

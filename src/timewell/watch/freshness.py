@@ -103,19 +103,23 @@ class FreshnessReport:
         return [row for row in self.rows if row.state in BAD or row.state == "warning"]
 
 
-def freshness(project: Project, features: str | Iterable[str] | None = None) -> FreshnessReport:
+def freshness(
+    project: Project, features: str | Iterable[str] | None = None, *, catalog: Catalog | None = None
+) -> FreshnessReport:
     """Report how fresh features are.
 
     Parameters
     ----------
     features
         Features or groups; without any, all live ones and those that a service pins.
+    catalog
+        What is registered, where the caller looked already.
 
     Raises
     ------
     UnknownFeature, UnknownGroup, VersionRetired
     """
-    catalog = load_catalog(project)
+    catalog = catalog or load_catalog(project)
     room = ClockRoom(project, catalog, ask_store=True)
     now_us = project.clock.now_us()
     chosen = catalog.select(features) + (_pinned(catalog) if features is None else [])

@@ -13,7 +13,7 @@ from typing import Final
 from timewell.build.checks import TestOutcome
 from timewell.serve.budgets import QUANTILES, LatencyReport, LatencyRow
 from timewell.types import SECOND_US
-from timewell.watch.signal import Signal, State, Subject
+from timewell.watch.signal import Signal, State, Subject, state_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ def _latency(row: LatencyRow, report: LatencyReport, project: str, owner: str, w
     value = max(shares.values())
     group, _, version = row.name.partition("@")
     budget = [f"{name} {measured[name]:.3g} of {most:g} ms" for name, most in row.budget_ms.items() if measured[name]]
-    state = _state(value, warn_share)
+    state = state_at(value, warn_share)
     return Signal(
         rule="latency",
         subject=Subject(project=project, group=group, version=version),
@@ -106,10 +106,6 @@ def _latency(row: LatencyRow, report: LatencyReport, project: str, owner: str, w
         details={"problem": ", ".join(budget), "warn_share": warn_share},
         at_us=report.until_us,
     )
-
-
-def _state(value: float, warn_share: float) -> State:
-    return "breached" if value >= 1 else "warning" if value >= warn_share else "ok"
 
 
 def heartbeat_signal(
@@ -128,7 +124,7 @@ def heartbeat_signal(
     'breached'
     """
     value = None if beat_us is None else max(0, at_us - beat_us) / allowed_us
-    state: State = "never" if value is None else _state(value, warn_share)
+    state: State = "never" if value is None else state_at(value, warn_share)
     return Signal(
         rule="heartbeat",
         subject=subject,

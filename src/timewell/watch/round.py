@@ -10,10 +10,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from timewell.build.checks import TestOutcome
-from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog
+from timewell.catalog.lookup import Catalog, load_catalog
 from timewell.errors import PromoteRefused, TimewellError
 from timewell.serve.budgets import latency
+from timewell.serve.slots import KEPT_US
 from timewell.stores.project import Project
+from timewell.types import parse_duration
 from timewell.watch.alerting import Evaluation, evaluate
 from timewell.watch.freshness import RULE as FRESHNESS
 from timewell.watch.freshness import freshness, signals
@@ -25,7 +27,7 @@ from timewell.watch.unfinished import unfinished_signals
 
 log = logging.getLogger("timewell.watch")
 _LATENCY_OVER: Final = "15m"
-_KEPT: Final = frozenset({"5m", "30m", "1h", "6h"})  # requests are counted for a day: no window is longer
+_KEPT: Final = sorted({one for burn in BURNS for one in burn.windows if parse_duration(one) <= KEPT_US})
 
 Measure = Callable[[Project, Catalog], Iterable[Signal]]
 
@@ -67,17 +69,19 @@ def watch(
     return evaluate(project, kept, complete=[rule for rule in complete if rule not in without])
 
 
-def _freshness(project: Project, _: Catalog) -> list[Signal]:
-    return signals(freshness(project))
+def _freshness(project: Project, catalog: Catalog) -> list[Signal]:
+    return signals(freshness(project, catalog=catalog))
 
 
 def _latency(project: Project, catalog: Catalog) -> list[Signal]:
-    owners = {group.compiled.ref: _owner(group) for group in catalog.groups.values()}
-    return latency_signals(latency(project, _LATENCY_OVER), project=project.config.project, owners=owners)
+    owners = {group.compiled.ref: group.owner for group in catalog.groups.values()}
+    return latency_signals(
+        latency(project, _LATENCY_OVER, catalog=catalog), project=project.config.project, owners=owners
+    )
 
 
-def _budgets(project: Project, _: Catalog) -> list[Signal]:
-    failed = {window: latency(project, window).rows[0].error_rate for window in sorted(_KEPT)}
+def _budgets(project: Project, catalog: Catalog) -> list[Signal]:
+    failed = {window: latency(project, window, catalog=catalog).rows[0].error_rate for window in _KEPT}
     subject, promised = Subject(project=project.config.project), project.config.serving.availability
     return burn_signals(subject, failed, availability=promised, at_us=project.clock.now_us())
 
@@ -90,7 +94,7 @@ def _gates(project: Project, catalog: Catalog) -> list[Signal]:
         if run.store == "offline" and group is not None:
             subject = Subject(project=project.config.project, group=run.group, version=run.version)
             refused = [run.problem] if run.error == PromoteRefused.code else []
-            found.append(gate_signal(subject, refused, owner=_owner(group), at_us=project.clock.now_us()))
+            found.append(gate_signal(subject, refused, owner=group.owner, at_us=project.clock.now_us()))
     return found
 
 
@@ -104,13 +108,9 @@ def _quality(project: Project, catalog: Catalog, tested: Sequence[TestOutcome]) 
         tested,
         project=project.config.project,
         versions={name: group.compiled.version for name, group in live.items()},
-        owners={name: _owner(group) for name, group in live.items()},
+        owners={name: group.owner for name, group in live.items()},
         at_us=project.clock.now_us(),
     )
-
-
-def _owner(group: RegisteredGroup) -> str:
-    return group.compiled.owner or next((one.owner for one in group.compiled.features if one.owner), "")
 
 
 _MEASURES: Final[dict[tuple[str, ...], Measure]] = {

@@ -12,6 +12,17 @@ from typing import Literal
 State = Literal["ok", "warning", "breached", "never", "unknown"]
 
 
+def state_at(value: float, warn_share: float) -> State:
+    """Return the state of something of which so much of what is allowed is used up.
+
+    Examples
+    --------
+    >>> [state_at(value, 0.8) for value in (0.79, 0.8, 1.0)]
+    ['ok', 'warning', 'breached']
+    """
+    return "breached" if value >= 1 else "warning" if value >= warn_share else "ok"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """What a signal is about.

@@ -12,7 +12,7 @@ from timewell.catalog.lookup import Catalog, RegisteredGroup
 from timewell.stores.project import Project
 from timewell.stores.shadows import ShadowRecord
 from timewell.types import DAY_US, SECOND_US, format_instant
-from timewell.watch.signal import Signal, State, Subject
+from timewell.watch.signal import Signal, Subject, state_at
 
 RULE: Final = "unfinished"
 ALLOWED_US: Final = DAY_US
@@ -35,7 +35,7 @@ def _signal(project: Project, group: RegisteredGroup, shadows: Iterable[ShadowRe
     oldest = min(touched, key=touched.__getitem__, default=None)
     age_us = 0 if oldest is None else max(0, now_us - touched[oldest])
     value = age_us / ALLOWED_US
-    state: State = "breached" if value >= 1 else "warning" if value >= warn_share else "ok"
+    state = state_at(value, warn_share)
     details: dict[str, object] = {
         "sla_s": ALLOWED_US // SECOND_US,
         "age_s": age_us // SECOND_US,
@@ -51,7 +51,7 @@ def _signal(project: Project, group: RegisteredGroup, shadows: Iterable[ShadowRe
         value=value,
         state=state,
         cause="" if state == "ok" else "LEFT_OPEN",
-        owner=group.compiled.owner or next((one.owner for one in group.compiled.features if one.owner), ""),
+        owner=group.owner,
         details=details,
         at_us=now_us,
     )
