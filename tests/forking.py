@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,16 +59,19 @@ class Warm:
 
 
 @contextmanager
-def warm(worker: ModuleType, spare: Path) -> Iterator[Warm]:
-    """Start a warm process; the project ``spare`` is for a first job, which shows what is to be imported."""
+def warm(worker: ModuleType, made: Path) -> Iterator[Warm]:
+    """Start a warm process; a first job, on a copy of the project ``made``, shows what is to be imported."""
     command = [sys.executable, "-m", "tests.forking", worker.__name__]
     # threads of the linear algebra, which nothing here uses, would be there when it forks
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as server,
+    ):
         found = Warm(server)
-        first = found.start(spare, "modules")
+        first = found.start(shutil.copytree(made, Path(folder) / "p", symlinks=True), "modules")
         assert first.returncode == 0, first.stderr
         yield found
         assert server.stdin is not None

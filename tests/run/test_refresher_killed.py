@@ -25,10 +25,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def jobs(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
-    spare = tmp_path_factory.mktemp("spare") / "p"
-    shutil.copytree(made, spare, symlinks=True)
-    with warm(worker, spare) as found:
+def jobs(made: Path) -> Iterator[Warm]:
+    with warm(worker, made) as found:
         yield found
 
 
