@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from timewell.backends import redis
-from timewell.backends.redis.cluster import slot_of
+from timewell.backends.redis import loading
+from timewell.backends.redis.cluster import Cluster, slot_of
 from timewell.errors import BuildMissing, StoreUnavailable, Superseded
 from timewell.stores.online import ReadKeys
 from timewell.testing.online_children import mark_of
@@ -77,6 +79,47 @@ def test_rows_lie_on_every_node_and_are_read_from_all(store, cluster) -> None:
     assert dict(store.scan(GROUP)) == {key: row for key, row in zip(MANY, looked_up(store).rows, strict=True) if row}
     store.drop(GROUP)
     assert sum(node.ask("DBSIZE") for node in cluster) == 0
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_sweep_between_any_two_nodes_of_a_load_leaves_it_alone(store, monkeypatch, backwards) -> None:
+    """The nodes are asked one after the other here, in either order; another loader's sweep comes after each."""
+    asked, remove = Cluster._ask, loading.remove
+    swept, removed = set(), []
+
+    def one_by_one(cluster, groups, commands, replies, until) -> None:
+        for node in sorted(groups, key=lambda node: node.port, reverse=backwards):
+            asked(cluster, {node: groups[node]}, commands, replies, until)
+            swept.add(node.port)
+            with monkeypatch.context() as plainly:
+                plainly.setattr(Cluster, "_ask", asked)
+                plainly.setattr(loading, "remove", lambda *gone: (removed.append(gone[-1]), remove(*gone)))
+                loading.sweep(cluster, store._names)
+
+    monkeypatch.setattr(Cluster, "_ask", one_by_one)
+    for turn in range(8):  # whose generations lie on all nodes
+        assert store.load(f"swept/{turn}", [(MANY[0], b"1")], mark_of(1)).rows == 1
+    assert removed == []
+    assert len(swept) == 3
+
+
+def test_first_calls_at_once_share_one_server_for_each_node(store, monkeypatch) -> None:
+    """A second one for the same node would be dropped with its connections open."""
+    cluster = store._wire()
+    made, sibling = [], cluster._seed.sibling
+
+    def slowly(host, port):
+        time.sleep(0.01)
+        made.append(sibling(host, port))
+        return made[-1]
+
+    monkeypatch.setattr(cluster._seed, "sibling", slowly)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: cluster._node("127.0.0.1", 1), range(4)))
+        assert len(made) > 1
+        assert len(set(map(id, found))) == 1
+        store.close()
+        assert len(set(threads.map(lambda _: id(store._wire()), range(4)))) == 1
 
 
 def test_an_older_refresh_is_refused_on_every_node(store) -> None:

@@ -107,9 +107,10 @@ class Cluster:
 
     def _node(self, host: str, port: int) -> Server:
         place = (host, port)
-        if place not in self._nodes:
-            self._nodes[place] = self._seed.sibling(host, port)
-        return self._nodes[place]
+        known = self._nodes.get(place)
+        if known is None:  # two threads may make one; that of the first is used, the other never connects
+            known = self._nodes.setdefault(place, self._seed.sibling(host, port))
+        return known
 
     # --- asking ---
 

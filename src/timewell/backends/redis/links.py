@@ -116,6 +116,7 @@ class Server:
         self._waiting = 0
         self._opening = 0  # threads at it
         self._begun = 0  # attempts so far
+        self._closed = 0  # those of them that nobody waits for any more
         self._failed = 0  # the last attempt that failed
         self._problem = ""
 
@@ -154,7 +155,9 @@ class Server:
         self._give(link)
 
     def close(self) -> None:
-        """Close what is idle."""
+        """Close what is idle, and what a thread is still opening once it is open."""
+        with self._changed:
+            self._closed = self._begun
         while self._idle:
             with suppress(IndexError):
                 self._idle.pop().close()
@@ -219,6 +222,8 @@ class Server:
             if link is None:
                 self._failed, self._problem = max(self._failed, attempt), problem
                 changed.notify_all()
+            elif attempt <= self._closed and not self._waiting:
+                link.close()
             else:
                 self._idle.append(link)
                 changed.notify()

@@ -56,10 +56,10 @@ def load(wire: Wire, names: Names, build: str, rows: Iterable[Pair], mark: Build
     sweep(wire, names)
     label = label_of(build)
     new = names.generation(label, chance.new_id()[:8].encode())
+    wire.run([_sign_of_life(names, new)])  # before it is listed: in a cluster the two are on different nodes
     held = wire.run(
         [
             (b"SADD", names.loose, new.member),
-            _sign_of_life(names, new),
             (b"HSET", names.control(label), b"load:" + new.number, b"1"),
             (b"SADD", names.builds, build.encode("utf-8", "surrogatepass")),
             (b"GET", names.mark(label)),

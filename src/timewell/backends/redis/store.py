@@ -43,6 +43,7 @@ class RedisStore:
         self._owner = owner
         self._server = server
         self._opened: Wire | None = None
+        self._made: dict[str, Wire] = {}
 
     # --- reading ---
 
@@ -121,6 +122,7 @@ class RedisStore:
         if self._opened is not None:
             self._opened.close()
         self._opened = None
+        self._made.clear()
 
     def _claimed(self) -> Wire:
         wire = self._wire()
@@ -133,6 +135,7 @@ class RedisStore:
         if self._opened is None:
             asked = self._server.run([(b"INFO", b"cluster")], until or monotonic() + PATIENCE_S)
             is_cluster = b"cluster_enabled:1" in checked(asked, self._server.name)[0]
-            self._opened = Cluster(self._server) if is_cluster else Standalone(self._server)
+            made = Cluster(self._server) if is_cluster else Standalone(self._server)
+            self._opened = self._made.setdefault("wire", made)  # of threads that come at once, all take the first one's
             self.capabilities = replace(self.capabilities, one_mark=not is_cluster)
         return self._opened
