@@ -15,7 +15,7 @@ import pytest
 from timewell import durable
 from timewell.clock import FrozenClock
 from timewell.serve import slots
-from timewell.serve.latency import STATES_US, LatencyBook, flush_books
+from timewell.serve.latency import STATES_US, LatencyBook, flush_books, reads_of
 from timewell.serve.slots import SlotFiles
 from timewell.serve.tally import ALL, MOST_SERIES, OTHER, Tallies
 from timewell.types import DAY_US, HOUR_US, MINUTE_US, SECOND_US
@@ -59,6 +59,16 @@ def test_a_request_counts_once_for_each_group_for_its_service_and_for_all(book: 
         SERVICE: 1,
     }
     assert found[GROUP].took_ns == 12_000_000
+
+
+def test_reads_of_a_feature_are_counted_whatever_became_of_them(book: LatencyBook, tmp_path: Path) -> None:
+    amount, count = "transactions@v1:amount_7d", "transactions@v1:count_7d"
+    book.add(("transactions@v1",), None, 1_000, features=(amount,))
+    book.add(("transactions@v1",), None, 1_000, features=(amount, count), degraded=True)
+    book.line(("transactions@v1",), "fraud_model", (amount,))(1_000)
+    book.flush()
+
+    assert reads_of(files(tmp_path).totals()) == {amount: 3, count: 1}
 
 
 def test_failures_and_fallbacks_are_counted_with_their_causes(book: LatencyBook, tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any, Literal, Self
 
+from timewell.charts import CSS, lines
 from timewell.types import Interval, format_instant, parse_instant
 
 Verdict = Literal["pass", "fail", "no_live", "skipped", "told"]
@@ -263,50 +263,16 @@ def _row(outcome: Outcome) -> tuple[str, str, str, str, str, str, str, str]:
     )
 
 
-_CSS = """
-.tw-validation { font: 13px system-ui, sans-serif; --one: #0969da; --two: #6e7781; --bad: #cf222e; }
-.tw-validation td, .tw-validation th { padding: 2px 8px; text-align: left; }
-.tw-validation tr.fail td { color: var(--bad); }
-.tw-validation svg { width: 320px; height: 90px; margin: 4px 12px 4px 0; }
-.tw-validation polyline { fill: none; stroke: var(--one); stroke-width: 1.5; }
-.tw-validation .live { stroke: var(--two); stroke-dasharray: 4 3; }
-.tw-validation circle { fill: var(--one); }
-.tw-validation circle.live { fill: var(--two); stroke: none; }
-@media (prefers-color-scheme: dark) { .tw-validation { --one: #58a6ff; --two: #9198a1; --bad: #ff7b72; } }
+_CSS = f"""
+.tw-validation {{ font: 13px system-ui, sans-serif; --bad: #cf222e; }}
+.tw-validation td, .tw-validation th {{ padding: 2px 8px; text-align: left; }}
+.tw-validation tr.fail td {{ color: var(--bad); }}
+.tw-validation svg {{ margin: 4px 12px 4px 0; }}
+@media (prefers-color-scheme: dark) {{ .tw-validation {{ --bad: #ff7b72; }} }}
+{CSS}
 """
-_WIDTH, _HEIGHT, _TOP = 320, 90, 18
 
 
 def _picture(name: str, curve: Curve) -> str:
     """Draw one figure of both sides along the partitions."""
-    values = [value for side in (curve.shadow, curve.live) for value in side if value is not None]
-    values = [value for value in values if math.isfinite(value)]
-    if not values:
-        return ""
-    low, high = min(values), max(values)
-    drawn = _line(curve.live, low, high, "live") + _line(curve.shadow, low, high, "shadow")
-    label = html.escape(f"{curve.figure} of {name}: {low:.6g} to {high:.6g} (shadow solid, live dashed)")
-    text = f"<text x='2' y='11' font-size='10' fill='currentColor'>{label}</text>"
-    return f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role='img' aria-label='{label}'>{text}{drawn}</svg>"
-
-
-def _line(values: Sequence[float | None], low: float, high: float, side: str) -> str:
-    """Draw what follows without a gap as a line, a single value as a dot."""
-    step = _WIDTH / max(1, len(values) - 1)
-    half = high / 2 - low / 2 or 1.0  # halved first: their difference may be too great for a float
-    tall = _HEIGHT - _TOP - 8
-    places: list[tuple[float, float] | None] = [
-        (number * step, _HEIGHT - 4 - (value / 2 - low / 2) / half * tall)
-        if value is not None and math.isfinite(value)
-        else None
-        for number, value in enumerate(values)
-    ]
-    drawn = []
-    for there, run in groupby(places, key=lambda place: place is not None):
-        points = [f"{place[0]:.1f},{place[1]:.1f}" for place in run if place is not None]
-        if there and len(points) > 1:
-            drawn.append(f"<polyline class='{side}' points='{' '.join(points)}'/>")
-        elif there:
-            x, y = points[0].split(",")
-            drawn.append(f"<circle class='{side}' cx='{x}' cy='{y}' r='2'/>")
-    return "".join(drawn)
+    return lines(f"{curve.figure} of {name} (shadow solid, live dashed)", curve.shadow, curve.live)

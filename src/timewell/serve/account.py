@@ -32,12 +32,15 @@ class Noted:
     ----------
     good
         Takes the nanoseconds of a request of which there is nothing else to note.
+    features
+        What it asks for, as ``group@version:name``.
     limit
         An entity whose key's CRC-32 is not below it leaves nothing else to note; 0 where nobody leaves more.
     """
 
     prepared: Prepared
     good: Callable[[int], None]
+    features: tuple[str, ...]
     limit: int
     sampled: SampledRequest | None
 
@@ -62,10 +65,12 @@ class Account:
     def of(self, prepared: Prepared, resolved: Sequence[Resolved]) -> Noted:
         """Return where a request is noted, found out once for all that are like it."""
         self._builds.update({group.ref: group.build for group in prepared.groups if group.computed is None})
+        features = tuple(dict.fromkeys(f"{item.group.ref}:{item.feature.name}" for item in resolved))
         sampler_limit = 0 if self._sampler is None else self._sampler.limit
         return Noted(
             prepared=prepared,
-            good=self.book.line(prepared.refs, prepared.service),
+            good=self.book.line(prepared.refs, prepared.service, features),
+            features=features,
             limit=sampler_limit if self._spans is None else EVERYONE,
             sampled=sampled_request(resolved, prepared.service) if self._sampler is not None else None,
         )
@@ -102,7 +107,7 @@ class Account:
         """Note an answer that was degraded, or may be sampled or traced."""
         prepared = noted.prepared
         if answer.degraded:
-            self.book.add(prepared.refs, prepared.service, took_ns, degraded=True)
+            self.book.add(prepared.refs, prepared.service, took_ns, features=noted.features, degraded=True)
         else:
             noted.good(took_ns)
         if self._sampler is not None and noted.sampled is not None:
@@ -113,7 +118,7 @@ class Account:
     def failed(self, noted: Noted, entities: Entities, problem: TimewellError, took_ns: int) -> None:
         """Note a request that got no answer; what the caller did wrong is no failure of ours."""
         prepared, ours = noted.prepared, not isinstance(problem, UsageError)
-        self.book.add(prepared.refs, prepared.service, took_ns, error=ours)
+        self.book.add(prepared.refs, prepared.service, took_ns, features=noted.features, error=ours)
         if ours:
             why = cause_of(problem) if isinstance(problem, StoreUnavailable) else problem.code
             self.book.because(prepared.refs, prepared.service, why)

@@ -26,10 +26,11 @@ FOLDER: Final = "metrics"
 EVERY_S: Final = 5.0
 STATES_US: Final = int(3 * EVERY_S * SECOND_US)  # for so long a process is taken to be what it said it is
 BREAKER: Final = "store_breaker"
+READ: Final = "read "  # before the feature that was
 _MOST_SHAPES: Final = 4_096
 _DEGRADED, _ERROR = "(degraded)", "(error)"  # no cause is written so
 
-Shape = tuple[tuple[str, ...], str | None]
+Shape = tuple[tuple[str, ...], str | None, tuple[str, ...]]  # group versions, service, features
 
 
 class LatencyBook:
@@ -81,7 +82,14 @@ class LatencyBook:
     # --- what requests call ------------------------------------------------------------------------------------------
 
     def add(
-        self, groups: tuple[str, ...], service: str | None, took_ns: int, *, degraded: bool = False, error: bool = False
+        self,
+        groups: tuple[str, ...],
+        service: str | None,
+        took_ns: int,
+        *,
+        features: tuple[str, ...] = (),
+        degraded: bool = False,
+        error: bool = False,
     ) -> None:
         """Count a request.
 
@@ -91,27 +99,32 @@ class LatencyBook:
             The group versions it read (``name@version``); never a name that a caller made up.
         took_ns
             How long it took, in nanoseconds, failed or not.
+        features
+            The features it asked for (``group@version:name``); how often each was is :func:`reads_of`.
         degraded
             Some value was a fallback because the store did not answer.
         error
             It failed, and not by the caller's fault.
         """
-        waiting = self._waiting.get((groups, service))
+        shape = groups, service, features
+        waiting = self._waiting.get(shape)
         if waiting is None:
-            waiting = self._first((groups, service))
+            waiting = self._first(shape)
         waiting.append(took_ns)
         if degraded:
-            self._mark((groups, service), _DEGRADED)
+            self._mark(shape, _DEGRADED)
         if error:
-            self._mark((groups, service), _ERROR)
+            self._mark(shape, _ERROR)
 
-    def line(self, groups: tuple[str, ...], service: str | None) -> Callable[[int], None]:
+    def line(
+        self, groups: tuple[str, ...], service: str | None, features: tuple[str, ...] = ()
+    ) -> Callable[[int], None]:
         """Return what :meth:`add` does for a good request, as one call without a look-up: give it the nanoseconds."""
-        return self._first((groups, service)).append
+        return self._first((groups, service, features)).append
 
     def because(self, groups: tuple[str, ...], service: str | None, cause: str) -> None:
         """Count why a request, counted by :meth:`add` as well, failed or was degraded: ``breaker_open``, ``no_answer``."""
-        self._mark((groups, service), cause)
+        self._mark((groups, service, ()), cause)
 
     def follow(self, name: str, count: Callable[[], int]) -> None:
         """Keep a count that something else makes in this process and that only grows, such as a cache's hits."""
@@ -160,7 +173,7 @@ class LatencyBook:
         """Return where requests of one kind wait to be counted."""
         with self._lock:
             if len(self._waiting) >= _MOST_SHAPES and shape not in self._waiting:
-                shape = ((), None)  # a caller that permutes features must not fill the memory
+                shape = (), None, ()  # a caller that permutes features must not fill the memory
             waiting = self._waiting.setdefault(shape, array("q"))
         self._background.start()
         return waiting
@@ -222,12 +235,14 @@ class _Slot:
         self.changed = False
 
     def add(self, shape: Shape, tally: Tally) -> None:
-        groups, service = shape
+        groups, service, features = shape
         series: list[Series] = [ALL, *(("group", group) for group in groups)]
         if service is not None:
             series.append(("service", service))
         for one in series:
             self.tallies.of(one).merge(tally)
+        for feature in features:
+            self.count(READ + feature, tally.requests)
         self.changed = True
 
     def aged(self, shape: Shape, ages_s: Mapping[str, int], requests: int) -> None:
@@ -249,6 +264,16 @@ def _marked(what: str, times: int) -> Tally:
     else:
         tally.add_causes({what: times})
     return tally
+
+
+def reads_of(tallies: Tallies) -> dict[str, int]:
+    """Return how many requests asked for each feature (``group@version:name``), most asked for first."""
+    found = {
+        name.removeprefix(READ): tally.requests
+        for (kind, name), tally in tallies.items()
+        if kind == "count" and name.startswith(READ) and tally.requests
+    }
+    return dict(sorted(found.items(), key=lambda one: (-one[1], one[0])))
 
 
 def flush_books(folder: Path) -> None:

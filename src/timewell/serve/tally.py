@@ -153,13 +153,13 @@ class Tally:
 
 
 class Tallies(dict[Series, Tally]):
-    """Tallies by series; names beyond the first thousand are counted together."""
+    """Tallies by series; names of a kind beyond the first thousand are counted together."""
 
     def of(self, series: Series) -> Tally:
         """Return a series' tally, empty if nothing was counted yet."""
         found = self.get(series)
         if found is None:
-            if len(self) >= MOST_SERIES:
+            if len(self) >= MOST_SERIES and sum(kind == series[0] for kind, _ in self) >= MOST_SERIES:
                 series = (series[0], OTHER)
             found = self.setdefault(series, Tally())
         return found

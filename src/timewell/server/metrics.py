@@ -20,7 +20,7 @@ from timewell.catalog.lookup import RegisteredGroup
 from timewell.clock import SystemClock
 from timewell.serve.ages import ServedAges, ages_of
 from timewell.serve.budgets import QUANTILES, strictest
-from timewell.serve.latency import BREAKER, FOLDER, STATES_US, flush_books
+from timewell.serve.latency import BREAKER, FOLDER, READ, STATES_US, flush_books, reads_of
 from timewell.serve.slots import SlotFiles
 from timewell.serve.tally import Kind, Tallies, Tally
 from timewell.store import FeatureStore
@@ -155,10 +155,17 @@ def _labels(kind: Kind, name: str) -> _Labels:
     return {"service": name} if kind == "service" else {}
 
 
+def _feature_labels(ref: str) -> _Labels:
+    group, _, feature = ref.partition(":")
+    return {**_labels("group", group), "feature": feature}
+
+
 def _counts(totals: Tallies) -> Iterator[Metric]:
-    """Describe what the parts of serving count themselves, such as a cache's hits."""
+    """Describe what the parts of serving count themselves, such as a cache's hits, and how often a feature is read."""
+    reads = [(_feature_labels(feature), requests) for feature, requests in reads_of(totals).items()]
+    yield _counter("timewell_feature_reads", "Requests that asked for a feature.", reads)
     for (kind, name), tally in sorted(totals.items()):
-        if kind == "count":
+        if kind == "count" and not name.startswith(READ):
             yield _counter(f"timewell_{name}", f"{name.replace('_', ' ').capitalize()}.", [({}, tally.requests)])
 
 
