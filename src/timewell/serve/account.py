@@ -65,7 +65,7 @@ class Account:
     def of(self, prepared: Prepared, resolved: Sequence[Resolved]) -> Noted:
         """Return where a request is noted, found out once for all that are like it."""
         self._builds.update({group.ref: group.build for group in prepared.groups if group.computed is None})
-        features = tuple(dict.fromkeys(f"{item.group.ref}:{item.feature.name}" for item in resolved))
+        features = tuple(dict.fromkeys(f"{item.group.compiled.ref}:{item.feature.name}" for item in resolved))
         sampler_limit = 0 if self._sampler is None else self._sampler.limit
         return Noted(
             prepared=prepared,
