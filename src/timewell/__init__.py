@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from timewell.define.feature import FeatureGroup as FeatureGroup
     from timewell.define.feature import FeatureService as FeatureService
     from timewell.define.source import Source as Source
+    from timewell.define.transform import transform as transform
+    from timewell.define.transform import transform_of as transform_of
     from timewell.errors import TimewellError as TimewellError
     from timewell.serve.response import OnlineFeatures as OnlineFeatures
     from timewell.store import FeatureStore as FeatureStore
@@ -51,6 +53,8 @@ _HOMES = {
     "TimewellError": "timewell.errors",
     "TrainingFile": "timewell.build.trainingset",
     "TrainingSet": "timewell.build.trainingset",
+    "transform": "timewell.define.transform",
+    "transform_of": "timewell.define.transform",
 }
 _MODULES = ("leakage",)
 __version__ = "0.1.0"

@@ -20,6 +20,10 @@ class ManifestFeature(msgspec.Struct, frozen=True, kw_only=True):
         ``sources``, ``tables`` or ``tables and sources``: where its values were read. It changes no value.
     column
         Its name in the frame.
+    transform
+        ``name@version hash`` of the function that computed it on demand; empty for a stored feature.
+    inputs
+        Parameter of the transform to the feature, the value of the request or ``now`` that it was.
     """
 
     name: str
@@ -32,6 +36,8 @@ class ManifestFeature(msgspec.Struct, frozen=True, kw_only=True):
     closed: str
     computed_from: str
     column: str = ""
+    transform: str = ""
+    inputs: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def reference(self) -> str:
@@ -95,6 +101,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             plain.pop(name)
         for feature in plain["features"]:
             feature["computed_from"] = "sources"  # the values are the same wherever they were read
+            if not feature["transform"]:  # so that ids made before there were transforms stay
+                del feature["transform"], feature["inputs"]
         return plain
 
     def with_id(self, identity: str) -> Manifest:
@@ -104,6 +112,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         lines = [f"training set {self.id}: {self.rows} rows, as {self.as_of}, made {format_instant(self.created_us)}"]
         for feature in self.features:
+            if feature.transform:
+                given = ", ".join(f"{name} = {source}" for name, source in feature.inputs.items())
+                lines.append(f"  {feature.reference}  {feature.dtype}  by {feature.transform} of {given}")
+                continue
             side = "strictly before" if feature.closed == "left" else "up to and at"
             lines.append(f"  {feature.reference}  {feature.dtype}  rows {side} each instant, from {feature.source}")
         return "\n".join(lines)

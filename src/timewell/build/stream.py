@@ -82,7 +82,7 @@ def _write(
             tell(LABEL, done, asked.spine.rows)
             kept = beside.submit(asked.add_keys, keys, spine)
             found = retrieve(asked.session, spine, asked.parts)
-            columns = asked.named(found)
+            columns = asked.named(spine, found)
             table = without_index(join_columns(spine.table, columns))
             writer.write_table(table.replace_schema_metadata(writer.schema.metadata))
             nulls.update({name: column.null_count for name, column in columns.items()})

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version as installed
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from timewell.build.digest import PREFIX
 from timewell.build.explain import Explanation, explained
 from timewell.build.keep import KeyDigests, keep_manifest
 from timewell.build.manifest import Manifest, ManifestFeature
+from timewell.build.on_demand import Derived, derived, on_demand_column, refuse_missing, stored
 from timewell.build.retrieval import GroupKey, Part, Retrieved, parts_of, retrieve
 from timewell.build.size import Limit, in_memory_limit, refuse_too_large, row_bytes, rows_a_part, value_bytes
 from timewell.build.spine import Spine
@@ -70,6 +71,8 @@ class Prepared:
         The manifest whose frame is to be made again.
     columns
         Names of the features' columns, in the order of ``resolved``.
+    on_demand
+        What transforms compute, by the column's name as asked for.
     """
 
     request: TrainingRequest
@@ -80,6 +83,7 @@ class Prepared:
     resolved: Sequence[Resolved]
     columns: Sequence[str]
     parts: dict[GroupKey, Part]
+    on_demand: Mapping[str, Derived] = field(default_factory=dict)
 
     @property
     def values_bytes(self) -> int:
@@ -101,10 +105,14 @@ class Prepared:
         count = len(self.columns)
         return f"a training set of {self.spine.rows:,} rows and {count:,} feature{'' if count == 1 else 's'}"
 
-    def named(self, found: Retrieved) -> dict[str, pa.ChunkedArray]:
-        """Return the features' columns by their names in the result."""
-        pairs = zip(self.columns, self.resolved, strict=True)
-        return {column: found.columns[item.group.key][item.feature.name] for column, item in pairs}
+    def named(self, spine: Spine, found: Retrieved) -> dict[str, pa.ChunkedArray]:
+        """Return the features' columns by their names in the result; computes those that are on demand."""
+        return {
+            column: on_demand_column(self.on_demand[item.column], spine, found)
+            if item.column in self.on_demand
+            else found.columns[item.group.key][item.feature.name]
+            for column, item in zip(self.columns, self.resolved, strict=True)
+        }
 
     def add_keys(self, digests: KeyDigests, spine: Spine) -> None:
         """Take the keys of some rows, once for each entity."""
@@ -138,9 +146,10 @@ def get_training_set(project: Project, request: TrainingRequest) -> TrainingSet:
             kept = beside.submit(asked.add_keys, digests, spine)
             found = retrieve(asked.session, spine, asked.parts)
             kept.result()
+        named = asked.named(spine, found)
         manifest = manifest_of(project, asked, digest, found.from_tables)
     keep_manifest(project, manifest, digests)
-    return TrainingSet(spine=spine, values=asked.named(found), manifest=manifest)
+    return TrainingSet(spine=spine, values=named, manifest=manifest)
 
 
 def explain_training_set(project: Project, request: TrainingRequest) -> Explanation:
@@ -186,10 +195,13 @@ def prepared(
             resolved=resolved,
             columns=columns,
             parts={},
+            on_demand=derived(resolved, catalog),
         )
+        refuse_missing(made.on_demand, spine.schema)
         if refuse:
             refuse(made)
-        parts = parts_of(project, session, resolved, as_of=request.as_of, deterministic=request.deterministic)
+        wanted = stored(resolved, made.on_demand)
+        parts = parts_of(project, session, wanted, as_of=request.as_of, deterministic=request.deterministic)
         yield replace(made, parts=parts)
 
 
@@ -214,12 +226,35 @@ def _as_used(column: str, item: Resolved, part: Part, computed_from: str) -> Man
     )
 
 
+def _on_demand(column: str, each: Derived, parts: Mapping[GroupKey, Part]) -> ManifestFeature:
+    item, used = each.item, each.transform
+    prints = [parts[needed.group.key].fingerprint for _, needed in each.inputs if needed is not None]
+    digest = hashlib.blake2b("\n".join(prints).encode(), digest_size=16)
+    return ManifestFeature(
+        name=item.feature.name,
+        group=item.group.compiled.name,
+        version=item.group.compiled.version,
+        content_hash=item.group.compiled.content_hash,
+        dtype=used.returns,
+        source="",
+        source_fingerprint=digest.hexdigest() if prints else "",
+        closed="",
+        computed_from="sources",
+        column=column,
+        transform=f"{used.ref} {used.source_hash}",
+        inputs={given.parameter: given.origin for given, _ in each.inputs},
+    )
+
+
 def manifest_of(
     project: Project, asked: Prepared, digest: str, from_tables: Mapping[GroupKey, int] | None = None
 ) -> Manifest:
     """Return the manifest of a result; its id does not depend on where values were read."""
     features = []
     for column, item in zip(asked.columns, asked.resolved, strict=True):
+        if item.column in asked.on_demand:
+            features.append(_on_demand(column, asked.on_demand[item.column], asked.parts))
+            continue
         read = (from_tables or {}).get(item.group.key, 0)
         origin = "sources" if not read else "tables" if read == asked.spine.rows else "tables and sources"
         features.append(_as_used(column, item, asked.parts[item.group.key], origin))

@@ -6,17 +6,20 @@ import functools
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from timewell.define.compiled import CompiledFeature, CompiledGroup, compile_group, semantics
+from timewell.catalog.transforms import Code
+from timewell.define.compiled import NOBODY, NOWHERE, CompiledFeature, CompiledGroup, compile_group, semantics
 from timewell.define.entity import Entity
 from timewell.define.feature import FeatureGroup, FeatureService
+from timewell.define.on_demand import Input
 from timewell.define.source import Source
 from timewell.errors import (
     NameCollision,
     NothingAsked,
+    NothingStored,
     UnknownFeature,
     UnknownGroup,
     UnknownService,
@@ -44,6 +47,10 @@ class RegisteredGroup:
         Source column to its type when the version was registered.
     dtypes
         Feature name to the type of its value.
+    inputs
+        On-demand feature to where its inputs come from; those of the group's own carry no version: it is the group's.
+    texts
+        On-demand feature to the source of its transform as it was written: shown, never run.
     retired
         Why the version was retired; ``None`` while it may be used.
     once_computed
@@ -61,6 +68,8 @@ class RegisteredGroup:
     actor: str
     retired: str | None = None
     once_computed: frozenset[str] = frozenset()
+    inputs: Mapping[str, tuple[Input, ...]] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -70,7 +79,7 @@ class RegisteredGroup:
     @property
     def owner(self) -> str:
         """Whom the group concerns as a whole: its owner, else that of the first feature that has one; empty if none has."""
-        return self.compiled.owner or next((one.owner for one in self.compiled.features if one.owner), "")
+        return self.compiled.owner or next((one.owner for one in self.compiled.every_feature if one.owner), "")
 
     def query(
         self, features: Sequence[CompiledFeature], *, as_of: AsOf = "known", deterministic: bool = False
@@ -106,6 +115,7 @@ class Catalog:
     groups: Mapping[tuple[str, str], RegisteredGroup]
     services: Mapping[tuple[str, str], FeatureService]
     pinned: Mapping[tuple[str, str], tuple[str, ...]]
+    code: Code
 
     def live(self, group: str) -> RegisteredGroup:
         """Return a group's live version."""
@@ -114,14 +124,18 @@ class Catalog:
         return self.groups[group, self.epochs.live[group]]
 
     def live_groups(self) -> list[RegisteredGroup]:
-        """Return the live version of every group, by name."""
+        """Return the live version of every group that stores something, by name."""
+        return [group for group in self.every_live_group() if group.compiled.features]
+
+    def every_live_group(self) -> list[RegisteredGroup]:
+        """Return the live version of every group, by name, those that are only computed on demand included."""
         return [self.live(name) for name in sorted(self.epochs.live)]
 
     def feature_names(self) -> dict[str, str]:
         """Return every feature's group; features of old versions included, live ones first."""
         names: dict[str, str] = {}
-        for registered in [*self.live_groups(), *self.groups.values()]:
-            for feature in registered.compiled.features:
+        for registered in [*self.every_live_group(), *self.groups.values()]:
+            for feature in registered.compiled.every_feature:
                 names.setdefault(feature.name, registered.compiled.name)
         return names
 
@@ -144,7 +158,7 @@ class Catalog:
         if found["group"] not in {None, group}:
             raise UnknownFeature(asked=reference, known=[f"{group}:{name}"])
         registered = self.live(group) if version is None else self._version(group, version)
-        features = {feature.name: feature for feature in registered.compiled.features}
+        features = {feature.name: feature for feature in registered.compiled.every_feature}
         if name not in features:
             versions = [one.compiled.version for one in self.versions(group) if name in one.dtypes]
             hint = f"{registered.compiled.ref} does not have it; "
@@ -209,8 +223,12 @@ class Catalog:
         if group in self.epochs.live and ":" not in name:
             registered = self._version(group, version) if version else self.live(group)
             tell_deprecated(registered)
+            if not registered.compiled.features:
+                raise NothingStored(name=name)
             return registered, registered.compiled.features
         resolved = self.resolve(name)
+        if resolved.feature.transform is not None:
+            raise NothingStored(name=name)
         return resolved.group, (resolved.feature,)
 
 
@@ -270,7 +288,16 @@ def load_catalog(project: Project) -> Catalog:
     groups = {(record.name, record.version): _group(record, sources) for record in of_kind["group"]}
     services = {(record.name, record.version): FeatureService.read(record.body) for record in of_kind["service"]}
     pinned = {(record.name, record.version): tuple(record.resolved["features"]) for record in of_kind["service"]}
-    return Catalog(epochs=epochs, entities=entities, sources=sources, groups=groups, services=services, pinned=pinned)
+    code = Code(root=project.root, folder=project.root / project.config.definitions)
+    return Catalog(
+        epochs=epochs,
+        entities=entities,
+        sources=sources,
+        groups=groups,
+        services=services,
+        pinned=pinned,
+        code=code,
+    )
 
 
 def _group(record: DefinitionRecord, sources: Mapping[str, Source]) -> RegisteredGroup:
@@ -278,8 +305,8 @@ def _group(record: DefinitionRecord, sources: Mapping[str, Source]) -> Registere
     retired = body.pop(RETIRED, None)
     definition = FeatureGroup.read(body)
     resolved = record.resolved
-    entity = Entity.read(resolved["entity"])
-    source = Source.read(resolved["source"])
+    entity = Entity.read(resolved["entity"]) if resolved["entity"] else NOBODY
+    source = Source.read(resolved["source"]) if resolved["source"] else NOWHERE
     present = sources.get(source.name)
     compiled = compile_group(definition, source=source, entity=entity)
     if (
@@ -294,11 +321,13 @@ def _group(record: DefinitionRecord, sources: Mapping[str, Source]) -> Registere
         key_types=tuple(resolved["key_types"]),
         columns=resolved["columns"],
         dtypes=resolved["dtypes"],
-        semantics=semantics(definition, compiled.features, source, entity),
+        semantics=semantics(definition, compiled.every_feature, source, entity),
         created_us=record.created_us,
         actor=record.actor,
         retired=retired,
         once_computed=frozenset(resolved.get("computed", ())),
+        inputs={name: tuple(Input.read(each) for each in given) for name, given in resolved.get("inputs", {}).items()},
+        texts=resolved.get("texts", {}),
     )
 
 
@@ -313,7 +342,7 @@ def source_catalog(project: Project, catalog: Catalog) -> SourceCatalog:
     earlier = [
         group.compiled.source
         for group in catalog.groups.values()
-        if group.compiled.source != sources.get(group.compiled.source.name)
+        if group.compiled.features and group.compiled.source != sources.get(group.compiled.source.name)
     ]
     kept = [source for source in (*sources.values(), *earlier) if source.frame_digest]
     return SourceCatalog(

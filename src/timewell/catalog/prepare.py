@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from timewell.catalog.lookup import Catalog, RegisteredGroup, refuse_retired
+from timewell.catalog.on_demand import inputs_of, texts_of, with_transforms
 from timewell.define.compiled import CompiledFeature, CompiledGroup, changed_fields, compile_group, semantics
 from timewell.define.dtypes import accepts, result_type
 from timewell.define.entity import Entity
@@ -116,10 +117,13 @@ def prepare_group(
     ------
     UnknownSource, MissingColumn, WrongColumnType, MissingOwner, DuplicateFeature, VersionConflict, SchemaChanged, ...
     """
+    group = with_transforms(group, catalog)
+    if group.source is None:
+        return _prepare_on_demand(group, catalog, require_owner=require_owner, bump=bump)
     if group.source not in catalog.sources:
         raise UnknownSource(asked=group.source, known=sorted(catalog.sources), where=group.name)
     source = catalog.sources[group.source]
-    entity = catalog.entities.get(group.entity) or Entity(name=group.entity)
+    entity = catalog.entities.get(str(group.entity)) or Entity(name=str(group.entity))
     columns = session.columns(source)
     compiled = compile_group(group, source=source, entity=entity)
     _check_names(compiled, catalog, require_owner=require_owner)
@@ -129,6 +133,7 @@ def prepare_group(
         _key_type(compiled, name, declared or settled.get(name), columns) for name, declared in _keys(entity)
     )
     dtypes = {feature.name: _value_type(compiled, feature, columns) for feature in compiled.features}
+    dtypes |= _promised(compiled)
     query = GroupQuery(group=compiled, features=compiled.features, key_types=key_types, dtypes=dtypes)
     read = dict(session.check(query))
     _check_types_kept(compiled, read, catalog)
@@ -139,13 +144,41 @@ def prepare_group(
         key_types=key_types,
         columns=read,
         dtypes=dtypes,
-        semantics=semantics(group, compiled.features, source, entity),
+        semantics=semantics(group, compiled.every_feature, source, entity),
         created_us=0,
         actor="",
+        inputs=inputs_of(compiled, dtypes, catalog),
+        texts=texts_of(compiled, catalog),
         once_computed=frozenset({one.name for one in compiled.features if one.computed})
         | (known.once_computed if known else frozenset()),
     )
     return PreparedGroup(registered=registered, record=_record(registered))
+
+
+def _prepare_on_demand(group: FeatureGroup, catalog: Catalog, *, require_owner: bool, bump: bool) -> PreparedGroup:
+    """Check a group whose features all have transforms: it reads no source and nothing of it is stored."""
+    compiled = compile_group(group, source=None)
+    _check_names(compiled, catalog, require_owner=require_owner)
+    group, compiled = _settle_version(group, compiled, catalog, bump=bump)
+    dtypes = _promised(compiled)
+    registered = RegisteredGroup(
+        compiled=compiled,
+        definition=group,
+        key_types=(),
+        columns={},
+        dtypes=dtypes,
+        semantics=semantics(group, compiled.every_feature, compiled.source, compiled.entity),
+        created_us=0,
+        actor="",
+        inputs=inputs_of(compiled, dtypes, catalog),
+        texts=texts_of(compiled, catalog),
+    )
+    return PreparedGroup(registered=registered, record=_record(registered))
+
+
+def _promised(compiled: CompiledGroup) -> dict[str, str]:
+    """Return the types that transforms promise."""
+    return {feature.name: str(used.returns) for feature in compiled.on_demand if (used := feature.transform)}
 
 
 def _record(registered: RegisteredGroup) -> DefinitionRecord:
@@ -157,15 +190,26 @@ def _record(registered: RegisteredGroup) -> DefinitionRecord:
         body=registered.definition.dump(),
         content_hash=compiled.content_hash,
         resolved={
-            "entity": compiled.entity.dump(),
-            "source": compiled.source.dump(),
+            "entity": compiled.entity.dump() if compiled.entity.name else None,
+            "source": compiled.source.dump() if compiled.source.name else None,
             "key_types": list(registered.key_types),
             "columns": dict(registered.columns),
             "dtypes": dict(registered.dtypes),
             "computed": sorted(registered.once_computed),
+            **_on_demand(registered),
         },
-        features=tuple(feature.name for feature in compiled.features),
+        features=tuple(feature.name for feature in compiled.every_feature),
     )
+
+
+def _on_demand(registered: RegisteredGroup) -> dict[str, object]:
+    """Return what is kept of transforms besides the definition; their text only to be shown."""
+    if not registered.compiled.on_demand:
+        return {}
+    return {
+        "inputs": {name: [each.to_dict() for each in given] for name, given in registered.inputs.items()},
+        "texts": dict(registered.texts),
+    }
 
 
 def check_schema(registered: RegisteredGroup, session: EngineSession) -> None:
@@ -194,7 +238,7 @@ def _compare_types(compiled: CompiledGroup, old: Mapping[str, str], new: Mapping
 def _check_names(compiled: CompiledGroup, catalog: Catalog, *, require_owner: bool) -> None:
     names = catalog.feature_names()
     _check_columns(compiled)
-    for feature in compiled.features:
+    for feature in compiled.every_feature:
         other = names.get(feature.name, compiled.name)
         if other != compiled.name:
             raise DuplicateFeature(feature=feature.name, group=other)
@@ -205,7 +249,7 @@ def _check_names(compiled: CompiledGroup, catalog: Catalog, *, require_owner: bo
 def _check_columns(compiled: CompiledGroup) -> None:
     """Refuse names that would meet another column of the group's tables: keys, features, ``as_of``, value times."""
     keys = compiled.entity.key_names
-    features = [feature.name for feature in compiled.features]
+    features = [feature.name for feature in compiled.every_feature]
     own = [name for name in (*keys, *features) if name == AS_OF or name.endswith(TIME_SUFFIX)]
     for name in (*own, *(name for name in features if name in keys)):
         hint = "Choose another name: tables of the group have a column of this name already."
@@ -222,7 +266,7 @@ def _settle_version(
     if known is None or known.compiled.content_hash == compiled.content_hash:
         return group, compiled
     if not bump:
-        present = semantics(group, compiled.features, compiled.source, compiled.entity)
+        present = semantics(group, compiled.every_feature, compiled.source, compiled.entity)
         changed = changed_fields(known.semantics, present)
         raise VersionConflict(name=group.name, version=group.version, changed=changed)
     taken = [version for name, version in catalog.groups if name == group.name]

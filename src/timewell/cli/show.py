@@ -70,7 +70,15 @@ def _feature_facts(group: RegisteredGroup, feature: CompiledFeature) -> Document
         "online": feature.online,
         "tier": feature.tier,
         "tests": [test.dump() for test in feature.tests],
+        **_transform(group, feature),
     }
+
+
+def _transform(group: RegisteredGroup, feature: CompiledFeature) -> Document:
+    if not (used := feature.transform):
+        return {}
+    found = {"function": used.function, "name": used.name, "version": used.version, "hash": used.hash}
+    return {"transform": {**found, "text": group.texts.get(feature.name, "")}}
 
 
 def _group_facts(store: FeatureStore, catalog: Catalog, group: RegisteredGroup) -> Document:
@@ -111,6 +119,8 @@ def _version(group: RegisteredGroup, live: str) -> Document:
 
 
 def _lineage(group: RegisteredGroup, features: Sequence[CompiledFeature]) -> Document:
+    if not any(feature.transform is None for feature in features):
+        return {"source": None, "inputs": _inputs(group, features)}
     source = group.compiled.source
     columns = [
         source.event_time,
@@ -123,6 +133,18 @@ def _lineage(group: RegisteredGroup, features: Sequence[CompiledFeature]) -> Doc
         "location": _location(source),
         "source_owner": source.owner,
         "columns": list(dict.fromkeys(column for column in columns if column)),
+        **({"inputs": found} if (found := _inputs(group, features)) else {}),
+    }
+
+
+def _inputs(group: RegisteredGroup, features: Sequence[CompiledFeature]) -> Document:
+    """Return where the inputs of on-demand features come from, by feature."""
+    from timewell.catalog.on_demand import pinned_inputs
+
+    return {
+        feature.name: {each.parameter: each.origin for each in pinned_inputs(group, feature)}
+        for feature in features
+        if feature.transform
     }
 
 
@@ -134,7 +156,7 @@ def _location(source: Source) -> str:
 
 def _group(store: FeatureStore, catalog: Catalog, group: RegisteredGroup) -> Document:
     compiled = group.compiled
-    pins = {_pin(group, feature.name) for feature in compiled.features}
+    pins = {_pin(group, feature.name) for feature in compiled.every_feature}
     users = [_service_ref(key) for key, pinned in catalog.pinned.items() if pins.intersection(pinned)]
     return {
         "kind": "group",
@@ -142,8 +164,8 @@ def _group(store: FeatureStore, catalog: Catalog, group: RegisteredGroup) -> Doc
         "owner": compiled.owner,
         "description": group.definition.description,
         **_group_facts(store, catalog, group),
-        "features": [_feature_facts(group, feature) for feature in compiled.features],
-        "lineage": {**_lineage(group, compiled.features), "services": users},
+        "features": [_feature_facts(group, feature) for feature in compiled.every_feature],
+        "lineage": {**_lineage(group, compiled.every_feature), "services": users},
         "definition": group.definition.dump(),
     }
 
@@ -163,7 +185,7 @@ def _service(catalog: Catalog, name: str) -> Document:
         "description": service.description,
         "tags": list(service.tags),
         "features": [{"reference": item.reference, **_feature_facts(item.group, item.feature)} for item in resolved],
-        "lineage": {"sources": sorted({item.group.compiled.source.name for item in resolved})},
+        "lineage": {"sources": sorted({item.group.compiled.source.name for item in resolved} - {""})},
         "definition": service.dump(),
     }
 

@@ -6,19 +6,16 @@ One constructor per aggregate under its own name (``tw.sum``, ``tw.latest`` ...)
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
 from timewell.define.base import Definition, DurationUs
+from timewell.define.dtypes import AggregationType as AggregationType
 from timewell.errors import DefinitionError
 
-AggregationType = Literal[
-    "latest", "sum", "count", "mean", "min", "max", "stddev", "variance", "count_distinct", "first", "last", "last_n"
-]
 Duration = str | timedelta
 ZERO_WHEN_EMPTY = frozenset({"count", "count_distinct", "sum"})
-NUMERIC_ONLY = frozenset({"sum", "mean", "stddev", "variance"})
 
 
 class Aggregation(Definition):

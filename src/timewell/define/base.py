@@ -9,35 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
-from timewell.errors import DefinitionError, InvalidName, MissingField, TimewellError, UnknownField, did_you_mean
+from timewell.define.names import NAME, check_name, check_source_name, check_version
+from timewell.errors import DefinitionError, MissingField, TimewellError, UnknownField, did_you_mean
 from timewell.types import format_duration, format_instant, parse_duration, parse_instant
-
-_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-RESERVED_PREFIX = "__"
-
-
-def check_name(name: str) -> str:
-    """Return a name of ours unchanged, or raise ``InvalidName``."""
-    if not _NAME.fullmatch(name) or name.startswith(RESERVED_PREFIX):
-        raise InvalidName(name=name)
-    return name
-
-
-def check_source_name(name: str) -> str:
-    """Return a source name (up to three names joined by dots) unchanged, or raise ``InvalidName``."""
-    parts = name.split(".")
-    if len(parts) > 3:
-        raise InvalidName(name=name, hint="A source name has at most three parts: catalog.schema.table.")
-    for part in parts:
-        check_name(part)
-    return name
-
-
-def check_version(version: str) -> str:
-    """Return a version label such as ``v1`` unchanged, or raise ``InvalidName``."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,31}", version):
-        raise InvalidName(name=version, hint="A version is a short label such as v1.")
-    return version
 
 
 def _instant(value: object) -> int:
@@ -159,7 +133,7 @@ def _ours(first: ErrorDetails, model: type[BaseModel], name: str) -> TimewellErr
 
 def _is_tag(part: object) -> bool:
     """Pydantic puts the name of the union's branch into the path; a person did not write it."""
-    return isinstance(part, str) and (part.startswith(("function-", "tagged-")) or not _NAME.fullmatch(part.lower()))
+    return isinstance(part, str) and (part.startswith(("function-", "tagged-")) or not NAME.fullmatch(part.lower()))
 
 
 def _written(path: Sequence[object]) -> str:

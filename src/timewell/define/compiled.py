@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from timewell.define.aggregation import ZERO_WHEN_EMPTY, AggregationType
+from timewell.define.aggregation import ZERO_WHEN_EMPTY, Aggregation
+from timewell.define.dtypes import ValueType
 from timewell.define.entity import Entity
-from timewell.define.feature import COMPUTED, Accuracy, Feature, FeatureGroup, Tier
+from timewell.define.feature import COMPUTED, Accuracy, Feature, FeatureGroup, LatencyBudget, Tier
+from timewell.define.on_demand import TransformUse
 from timewell.define.source import Source
 from timewell.define.tests import FeatureTest
-from timewell.errors import MissingTtl, TtlTooShort
+from timewell.errors import MissingField, MissingTtl, TtlTooShort
 from timewell.types import format_duration
 
 SEMANTIC_SOURCE_FIELDS = (
     "name", "kind", "sql", "event_time", "arrival_time", "sequence", "unique_on", "timezone", "date_means",
     "closed_side", "arrival_trusted_from",
 )  # fmt: skip
+NOWHERE = Source.model_construct(name="", event_time="")
+"""The source of a group that stores nothing."""
+NOBODY = Entity.model_construct(name="")
+"""The entity of a group that stores nothing: its features have no keys of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +39,12 @@ class CompiledFeature:
     ----------
     online
         Whether it can be asked for online: true or ``computed`` if so.
+    transform, inputs
+        Of a feature that is computed on demand: which function, and where its parameters were said to come from.
     """
 
     name: str
-    type: AggregationType
+    type: ValueType
     column: str | None
     window_us: int | None
     n: int | None
@@ -51,6 +59,8 @@ class CompiledFeature:
     tags: tuple[str, ...]
     tests: tuple[FeatureTest, ...]
     budget_us: Mapping[str, int]
+    transform: TransformUse | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_latest(self) -> bool:
@@ -60,12 +70,12 @@ class CompiledFeature:
     @property
     def stored(self) -> bool:
         """Whether its values lie in the online store, once it was materialized."""
-        return bool(self.online) and not self.computed
+        return bool(self.online) and not self.computed and self.transform is None
 
     @property
     def computed(self) -> bool:
         """Whether a read computes it from its source: said so by ``online``, or because its tier is ``cold``."""
-        return self.online == COMPUTED or (bool(self.online) and self.tier == "cold")
+        return self.transform is None and (self.online == COMPUTED or (bool(self.online) and self.tier == "cold"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +84,12 @@ class CompiledGroup:
 
     Attributes
     ----------
+    source, entity
+        :data:`NOWHERE` and :data:`NOBODY` where nothing is stored.
+    features
+        Those whose values are computed from the source, in declared order.
+    on_demand
+        Those that a transform computes when they are asked for.
     content_hash
         Hex digest of the meaning: equal for equal meanings however they were written down.
     """
@@ -89,6 +105,12 @@ class CompiledGroup:
     features: tuple[CompiledFeature, ...]
     owner: str | None
     content_hash: str
+    on_demand: tuple[CompiledFeature, ...] = ()
+
+    @property
+    def every_feature(self) -> tuple[CompiledFeature, ...]:
+        """Those that are stored, then those on demand."""
+        return (*self.features, *self.on_demand)
 
     @property
     def ref(self) -> str:
@@ -97,7 +119,7 @@ class CompiledGroup:
 
     def feature(self, name: str) -> CompiledFeature:
         """Return the feature of that name; ``KeyError`` if the group has none."""
-        for feature in self.features:
+        for feature in self.every_feature:
             if feature.name == name:
                 return feature
         raise KeyError(name)
@@ -124,7 +146,7 @@ class CompiledGroup:
         return (instant_us - self.available_after_us) // self.every_us * self.every_us
 
 
-def compile_group(group: FeatureGroup, *, source: Source, entity: Entity | None = None) -> CompiledGroup:
+def compile_group(group: FeatureGroup, *, source: Source | None, entity: Entity | None = None) -> CompiledGroup:
     """Apply defaults and check what only the whole can show.
 
     Raises
@@ -132,8 +154,9 @@ def compile_group(group: FeatureGroup, *, source: Source, entity: Entity | None 
     MissingTtl, TtlTooShort
         An online feature without ttl; a ttl that ends before the next build exists.
     """
-    described = entity or Entity(name=group.entity)
+    described = entity or (Entity(name=group.entity) if group.entity else NOBODY)
     features = tuple(_compile_feature(feature, group) for feature in group.features)
+    source = source or NOWHERE
     return CompiledGroup(
         name=group.name,
         version=group.version,
@@ -143,7 +166,8 @@ def compile_group(group: FeatureGroup, *, source: Source, entity: Entity | None 
         accuracy=group.accuracy,
         every_us=group.every,
         available_after_us=group.available_after or 0,
-        features=features,
+        features=tuple(feature for feature in features if feature.transform is None),
+        on_demand=tuple(feature for feature in features if feature.transform is not None),
         owner=group.owner,
         content_hash=_digest(semantics(group, features, source, described)),
     )
@@ -154,13 +178,15 @@ def _compile_feature(feature: Feature, group: FeatureGroup) -> CompiledFeature:
         own = getattr(feature, field)
         return own if own is not None and own not in ("", ()) else getattr(group, field)
 
+    if feature.transform is not None:
+        return _on_demand(feature, group, chosen)
     ttl_us, online = chosen("ttl"), chosen("online") or False
     if online and ttl_us is None:
         raise MissingTtl(feature=feature.name)
     cadence_us = (group.every or 0) + (group.available_after or 0)
     if ttl_us is not None and group.every is not None and ttl_us <= cadence_us:
         raise TtlTooShort(feature=feature.name, ttl=format_duration(ttl_us), cadence=format_duration(cadence_us))
-    aggregation, budget = feature.aggregation, chosen("latency_budget")
+    aggregation, budget = _aggregation(feature), chosen("latency_budget")
     zero = 0 if aggregation.type in ZERO_WHEN_EMPTY else None
     return CompiledFeature(
         name=feature.name,
@@ -178,7 +204,42 @@ def _compile_feature(feature: Feature, group: FeatureGroup) -> CompiledFeature:
         description=chosen("description"),
         tags=tuple(dict.fromkeys((*group.tags, *feature.tags))),
         tests=tuple(chosen("tests") or ()),
-        budget_us={} if budget is None else {key: value for key, value in dict(budget).items() if value is not None},
+        budget_us=_given(budget),
+    )
+
+
+def _aggregation(feature: Feature) -> Aggregation:
+    if feature.aggregation is None:
+        raise MissingField(field="aggregation", where=feature.name)
+    return feature.aggregation
+
+
+def _given(budget: LatencyBudget | None) -> dict[str, int]:
+    return {} if budget is None else {key: value for key, value in dict(budget).items() if value is not None}
+
+
+def _on_demand(feature: Feature, group: FeatureGroup, chosen: Callable[[str], Any]) -> CompiledFeature:
+    """Compile a feature with a transform: it has no rows of its own, hence no ttl; it can be asked for unless said."""
+    said = chosen("online")
+    return CompiledFeature(
+        name=feature.name,
+        type="on_demand",
+        column=None,
+        window_us=None,
+        n=None,
+        empty=None,
+        ttl_us=None,
+        sla_us=chosen("freshness_sla"),
+        warn_share=chosen("warn_share"),
+        online=True if said is None else bool(said),
+        tier=chosen("tier") or "warm",
+        owner=chosen("owner"),
+        description=chosen("description"),
+        tags=tuple(dict.fromkeys((*group.tags, *feature.tags))),
+        tests=tuple(chosen("tests") or ()),
+        budget_us=_given(chosen("latency_budget")),
+        transform=feature.transform,
+        inputs=feature.inputs,
     )
 
 
@@ -186,25 +247,35 @@ def semantics(
     group: FeatureGroup, features: tuple[CompiledFeature, ...], source: Source, entity: Entity
 ) -> dict[str, Any]:
     """Return what the content hash covers, as plain data (also used to say *what* changed)."""
+    described = {name: getattr(source, name) for name in SEMANTIC_SOURCE_FIELDS}
     return {
-        "entity": [entity.name, *entity.key_names],
-        "source": {name: getattr(source, name) for name in SEMANTIC_SOURCE_FIELDS}
-        | {"keys": {key: source.column_of(key) for key in entity.key_names}},
+        "entity": [entity.name, *entity.key_names] if entity.name else [],
+        "source": described | {"keys": {key: source.column_of(key) for key in entity.key_names}} if source.name else {},
         "filter": group.filter.strip() if group.filter else None,
         "accuracy": group.accuracy,
         "every": group.every,
         "available_after": group.available_after or 0,
-        "features": {
-            feature.name: {
-                "type": feature.type,
-                "column": feature.column,
-                "window": feature.window_us,
-                "n": feature.n,
-                "empty": feature.empty,
-                "ttl": feature.ttl_us,
-            }
-            for feature in sorted(features, key=lambda feature: feature.name)
-        },
+        "features": {feature.name: _meaning(feature) for feature in sorted(features, key=lambda feature: feature.name)},
+    }
+
+
+def _meaning(feature: CompiledFeature) -> dict[str, Any]:
+    if used := feature.transform:
+        return {
+            "type": feature.type,
+            "transform": f"{used.name}@{used.version}",
+            "transform_hash": used.hash,
+            "parameters": used.parameters,
+            "returns": used.returns,
+            "inputs": {name: feature.inputs.get(name, name) for name in used.parameters},
+        }
+    return {
+        "type": feature.type,
+        "column": feature.column,
+        "window": feature.window_us,
+        "n": feature.n,
+        "empty": feature.empty,
+        "ttl": feature.ttl_us,
     }
 
 

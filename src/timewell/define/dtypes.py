@@ -6,10 +6,14 @@ Names: bool, int32, int64, float32, float64, string, date, timestamp (microsecon
 from __future__ import annotations
 
 import re
+from typing import Literal
 
-from timewell.define.aggregation import NUMERIC_ONLY, AggregationType
-
+AggregationType = Literal[
+    "latest", "sum", "count", "mean", "min", "max", "stddev", "variance", "count_distinct", "first", "last", "last_n"
+]
+ValueType = AggregationType | Literal["on_demand"]
 _DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)")
+NUMERIC_ONLY = frozenset({"sum", "mean", "stddev", "variance"})
 SCALARS = frozenset({"bool", "int32", "int64", "float32", "float64", "string", "date", "timestamp"})
 
 
@@ -45,7 +49,7 @@ def is_numeric(dtype: str) -> bool:
     return is_float(dtype) or is_integer(dtype) or decimal_parts(dtype) is not None
 
 
-def accepts(aggregation: AggregationType, dtype: str) -> bool:
+def accepts(aggregation: ValueType, dtype: str) -> bool:
     """Whether an aggregate can be taken over a column of a type."""
     if aggregation in NUMERIC_ONLY:
         return is_numeric(dtype)
@@ -54,7 +58,7 @@ def accepts(aggregation: AggregationType, dtype: str) -> bool:
     return True
 
 
-def result_type(aggregation: AggregationType, dtype: str | None) -> str:
+def result_type(aggregation: ValueType, dtype: str | None) -> str:
     """Return the type of an aggregate's value.
 
     Examples

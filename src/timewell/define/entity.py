@@ -6,7 +6,8 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from timewell.define.base import Definition, Name, check_name
+from timewell.define.base import Definition, Name
+from timewell.define.names import check_name
 from timewell.errors import DefinitionError
 
 KeyType = Literal["int64", "string", "bool", "date"]
@@ -50,7 +51,7 @@ class Entity(Definition):
     @property
     def key_names(self) -> tuple[str, ...]:
         """The join keys in their declared order."""
-        return tuple(self.join_keys) or (self.name,)
+        return tuple(self.join_keys) or ((self.name,) if self.name else ())
 
     @property
     def key_types(self) -> tuple[KeyType | None, ...]:

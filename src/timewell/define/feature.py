@@ -10,11 +10,15 @@ from timewell.define.aggregation import Aggregation
 from timewell.define.base import Definition, DurationUs, Name, SourceName, Version
 from timewell.define.cadence import Refresh
 from timewell.define.checks import AnyCheck
+from timewell.define.on_demand import AnyTransform
 from timewell.define.tests import FeatureTest
 from timewell.errors import DefinitionError, DuplicateFeature, MissingField
 
 Accuracy = Literal["exact", "snapshot"]
 Tier = Literal["hot", "warm", "cold"]
+ONLY_STORED = ("entity", "source", "filter", "every", "available_after", "refresh", "validation")
+NOT_ON_DEMAND = ("aggregation", "ttl", "empty")
+_OF_THE_VALUE = ("aggregation", "transform", "inputs", "empty")
 COMPUTED: Literal["computed"] = "computed"
 GROUP_ONLY = (
     "entity",
@@ -85,6 +89,13 @@ class Feature(_Defaults):
         Unique in the project.
     aggregation
         Such as ``tw.sum("amount", window="7d")``.
+    transform
+        Instead of an aggregation: a function marked with ``tw.transform``, or ``module:function``. The value is computed
+        on demand, offline and online by the same code.
+    inputs
+        Parameter of the transform to where its value comes from: a feature ``[group:]name[@version]``, ``request.name``,
+        or ``now``. A bare name is a feature where one has it, else a value of the request. A parameter that is left out
+        takes its own name.
     empty
         Value where no row counts, instead of the aggregate's own (0 for count, count_distinct and sum, else null).
 
@@ -96,7 +107,9 @@ class Feature(_Defaults):
     """
 
     name: Name
-    aggregation: Aggregation
+    aggregation: Aggregation | None = None
+    transform: AnyTransform | None = None
+    inputs: dict[str, str] = Field(default_factory=dict)
     empty: Any = None
     entity: Name | None = None
     source: SourceName | None = None
@@ -109,14 +122,31 @@ class Feature(_Defaults):
     deprecated: str | None = Field(default=None, min_length=1)
     validation: tuple[AnyCheck, ...] | None = None
 
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if self.transform is None:
+            if self.aggregation is None:
+                raise MissingField(field="aggregation", where=self.name)
+            if self.inputs:
+                raise DefinitionError(problem=f"feature {self.name!r}: inputs belong to a transform.")
+            return self
+        stray = [
+            field for field in NOT_ON_DEMAND if field in self.model_fields_set and getattr(self, field) is not None
+        ]
+        if stray:
+            problem = f"feature {self.name!r} has a transform: it takes no {', '.join(stray)}."
+            hint = "Its inputs have them: a transform sees values after the rules for ttl and empty."
+            raise DefinitionError(problem=problem, hint=hint)
+        return self
+
     def alone(self) -> FeatureGroup:
         """Return the group of one that this feature makes when registered alone."""
-        for field in ("entity", "source"):
+        for field in () if self.transform else ("entity", "source"):
             if getattr(self, field) is None:
                 raise MissingField(field=field, where=self.name)
         given = {field: getattr(self, field) for field in self.model_fields_set}
         inner = Feature.model_construct(
-            **{field: given.pop(field) for field in ("aggregation", "empty") if field in given}, name=self.name
+            **{field: given.pop(field) for field in _OF_THE_VALUE if field in given}, name=self.name
         )
         shared = {field: value for field, value in given.items() if value is not None}
         return FeatureGroup.model_construct(**shared, features=(inner,)).checked()
@@ -128,9 +158,10 @@ class FeatureGroup(_Defaults):
     Parameters
     ----------
     entity
-        Name of an entity; an undeclared one has a single join key of its name.
+        Name of an entity; an undeclared one has a single join key of its name. Only a group whose features all have
+        transforms has none.
     source
-        Name of a registered source.
+        Name of a registered source; not in a group whose features all have transforms.
     features
         At least one :class:`Feature`.
     filter
@@ -153,8 +184,8 @@ class FeatureGroup(_Defaults):
     """
 
     name: Name
-    entity: Name
-    source: SourceName
+    entity: Name | None = None
+    source: SourceName | None = None
     features: tuple[Feature, ...]
     version: Version = "v1"
     filter: str | None = None
@@ -173,6 +204,15 @@ class FeatureGroup(_Defaults):
         """Return the group itself, or raise ``DefinitionError`` where its fields do not go together."""
         if not self.features:
             raise DefinitionError(problem=f"group {self.name!r} has no features.")
+        if any(feature.transform is None for feature in self.features):
+            for field in ("entity", "source"):
+                if getattr(self, field) is None:
+                    raise MissingField(field=field, where=self.name)
+        elif stray := [field for field in ONLY_STORED if getattr(self, field) is not None]:
+            problem = (
+                f"group {self.name!r} stores nothing, its features have transforms: it takes no {', '.join(stray)}."
+            )
+            raise DefinitionError(problem=problem, hint="Remove them.")
         if self.accuracy == "snapshot" and self.every is None:
             raise DefinitionError(problem="accuracy: snapshot needs every, such as every: 1d.")
         seen: set[str] = set()

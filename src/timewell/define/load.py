@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import yaml
@@ -16,6 +18,7 @@ from timewell.define.base import Definition
 from timewell.define.entity import Entity
 from timewell.define.feature import Feature, FeatureGroup, FeatureService
 from timewell.define.source import Source
+from timewell.define.transform import FILE_MARK, MARK, Transform
 from timewell.errors import DefinitionError, TimewellError
 
 AnyDefinition = Entity | Source | FeatureGroup | FeatureService
@@ -88,8 +91,9 @@ def load_folder(folder: Path) -> Loaded:
     loaded = Loaded()
     for path, where in definition_files(folder):
         if path.suffix == ".py":
-            for found in run_python(path, where):
-                loaded.add(found, where)
+            with importable(folder.parent):
+                for found in run_python(path, where):
+                    loaded.add(found, where)
             continue
         file = DefinitionFile.read(read_yaml(path, where), where=where)
         for name in DefinitionFile.model_fields:
@@ -143,14 +147,31 @@ def _told(problem: Exception) -> str:
 
 def run_python(path: Path, where: str) -> Iterator[object]:
     """Run a Python file and return the definitions at its top level; raises with its place whatever went wrong."""
+    for value in vars(run_file(path, where)).values():
+        if isinstance(value, (Entity, Source, FeatureGroup, FeatureService, Feature)):
+            yield value
+
+
+def run_file(path: Path, where: str) -> ModuleType:
+    """Run a Python file of the definitions folder as a module of its own; ``where`` is its place below the folder.
+
+    Raises
+    ------
+    TimewellError
+        With the place, whatever went wrong.
+    """
     name = f"timewell_definitions.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise DefinitionError(problem="the file cannot be imported.", where=where)
     module = importlib.util.module_from_spec(spec)
+    setattr(module, FILE_MARK, where)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
+        for value in list(vars(module).values()):
+            if isinstance(made := getattr(value, MARK, None), Transform):
+                _ = made.source_hash  # while the module is there to be looked into
     except TimewellError as error:
         raise error.located(where) from None
     except Exception as error:  # a definitions file may fail in any way; the place is what helps
@@ -158,9 +179,21 @@ def run_python(path: Path, where: str) -> Iterator[object]:
         raise DefinitionError(problem=f"{type(error).__name__}: {error}", where=where, hint=hint) from error
     finally:
         sys.modules.pop(name, None)
-    for value in vars(module).values():
-        if isinstance(value, (Entity, Source, FeatureGroup, FeatureService, Feature)):
-            yield value
+    return module
+
+
+@contextmanager
+def importable(root: Path) -> Iterator[None]:
+    """Let packages beside ``timewell.toml`` be imported meanwhile, after everything that is installed."""
+    place = str(root)
+    added = place not in sys.path
+    if added:
+        sys.path.append(place)
+    try:
+        yield
+    finally:
+        if added and place in sys.path:
+            sys.path.remove(place)
 
 
 def json_schema() -> dict[str, Any]:

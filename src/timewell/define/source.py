@@ -6,7 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from timewell.define.base import Definition, DurationUs, InstantUs, SourceName, check_name
+from timewell.define.base import Definition, DurationUs, InstantUs, SourceName
+from timewell.define.names import check_name
 from timewell.errors import DefinitionError
 from timewell.types import zone
 

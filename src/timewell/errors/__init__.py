@@ -96,6 +96,14 @@ from timewell.errors.remote import (
     ServerFailed,
     ServerUnreachable,
 )
+from timewell.errors.transforms import (
+    MissingRequestValue,
+    NothingStored,
+    TransformChanged,
+    TransformFailed,
+    TransformMismatch,
+    TransformUnavailable,
+)
 
 __all__ = [
     "AddressRefused",
@@ -121,6 +129,7 @@ __all__ = [
     "MissingField",
     "MissingKey",
     "MissingOwner",
+    "MissingRequestValue",
     "MissingTtl",
     "NaiveTimestamp",
     "NameCollision",
@@ -128,6 +137,7 @@ __all__ = [
     "NoShadow",
     "NotOnline",
     "NothingAsked",
+    "NothingStored",
     "NothingToAcknowledge",
     "PlanOutdated",
     "ProjectExists",
@@ -154,6 +164,10 @@ __all__ = [
     "Superseded",
     "TestsFailed",
     "TimewellError",
+    "TransformChanged",
+    "TransformFailed",
+    "TransformMismatch",
+    "TransformUnavailable",
     "TtlTooShort",
     "UnknownAlert",
     "UnknownEntity",

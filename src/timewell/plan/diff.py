@@ -123,11 +123,11 @@ def group_facts(group: RegisteredGroup) -> dict[str, object]:
 
 def feature_changes(old: RegisteredGroup | None, new: RegisteredGroup) -> tuple[FeatureChange, ...]:
     """Compare the features of two versions: those that are there now in their order, then those that were dropped."""
-    before = {} if old is None else {feature.name: feature for feature in old.compiled.features}
+    before = {} if old is None else {feature.name: feature for feature in old.compiled.every_feature}
     shared = [] if old is None else differences(group_facts(old), group_facts(new))  # said once, of the group
     for_all = any(change.field not in {*_WORDS, "deprecated"} for change in shared)  # a filter changes every value
     found = []
-    for feature in new.compiled.features:
+    for feature in new.compiled.every_feature:
         dtype = new.dtypes[feature.name]
         if old is None or feature.name not in before:
             found.append(FeatureChange(name=feature.name, action="added", new_dtype=dtype))
@@ -145,13 +145,19 @@ def feature_changes(old: RegisteredGroup | None, new: RegisteredGroup) -> tuple[
                 fields=(*fields, *words),
             )
         )
-    there = {feature.name for feature in new.compiled.features}
+    there = {feature.name for feature in new.compiled.every_feature}
     gone = [name for name in before if name not in there]
     lost = [FeatureChange(name=name, action="removed", old_dtype=old.dtypes[name]) for name in gone if old]
     return (*found, *lost)
 
 
 def _meaning(feature: CompiledFeature) -> dict[str, object]:
+    if used := feature.transform:
+        return {
+            "transform": f"{used.name}@{used.version}",
+            "source": used.hash,
+            "inputs": {name: feature.inputs.get(name, name) for name in used.parameters},
+        }
     names = {"type": feature.type, "column": feature.column, "window": feature.window_us, "n": feature.n}
     names |= {"empty": feature.empty, "ttl": feature.ttl_us}
     return {name: _written(name, value) for name, value in names.items()}

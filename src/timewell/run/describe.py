@@ -39,8 +39,8 @@ def list_features(project: Project) -> list[FeatureRow]:
     as_of = {(build.group, build.version): format_instant(build.as_of_us) for build in project.registry.builds()}
     return [
         _row(group, feature, as_of.get(group.key))
-        for group in catalog.live_groups()
-        for feature in group.compiled.features
+        for group in catalog.every_live_group()
+        for feature in group.compiled.every_feature
     ]
 
 
@@ -84,7 +84,9 @@ def _row(group: RegisteredGroup, feature: CompiledFeature, as_of: str | None) ->
 
 
 def describe_aggregation(feature: CompiledFeature) -> str:
-    """Write an aggregation as people say it: ``sum(amount) over 7d``."""
+    """Write how a value is made as people say it: ``sum(amount) over 7d``, ``country_to_id@v1(country)``."""
+    if used := feature.transform:
+        return f"{used.name}@{used.version}({', '.join(feature.inputs.get(name, name) for name in used.parameters)})"
     inner = feature.column or "*"
     count = f", {feature.n}" if feature.n else ""
     window = f" over {format_duration(feature.window_us)}" if feature.window_us else ""

@@ -1,0 +1,87 @@
+"""The on-demand columns of a training set: which stored features they need, and their values from those.
+
+Rule: an input is the value that the feature's own column would show, after the rules for ttl and empty; ``now`` is the
+instant of the row, and a value of the request is the spine's column of its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from timewell.build.retrieval import Retrieved
+from timewell.build.spine import Spine
+from timewell.catalog.evaluate import as_input, evaluate
+from timewell.catalog.lookup import Catalog, Resolved
+from timewell.catalog.on_demand import pinned_inputs
+from timewell.define.on_demand import Input
+from timewell.define.transform import Transform
+from timewell.errors import MissingRequestValue
+from timewell.stores.arrow import to_arrow_type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Derived:
+    """One on-demand feature that is asked for.
+
+    Attributes
+    ----------
+    inputs
+        Each with the stored feature that it is, if it is one.
+    """
+
+    item: Resolved
+    transform: Transform
+    inputs: tuple[tuple[Input, Resolved | None], ...]
+
+
+def derived(resolved: Sequence[Resolved], catalog: Catalog) -> dict[str, Derived]:
+    """Return what is to be computed on demand, by output column; loads the functions.
+
+    Raises
+    ------
+    TransformMismatch, TransformUnavailable
+    """
+    found = {}
+    for item in resolved:
+        if item.feature.transform is None:
+            continue
+        inputs = tuple(
+            (each, catalog.resolve(each.reference) if each.kind == "feature" else None)
+            for each in pinned_inputs(item.group, item.feature)
+        )
+        made = catalog.code.load(item.feature.transform, feature=item.feature.name)
+        found[item.column] = Derived(item=item, transform=made, inputs=inputs)
+    return found
+
+
+def stored(resolved: Sequence[Resolved], on_demand: Mapping[str, Derived]) -> list[Resolved]:
+    """Return the stored features that have to be computed: those asked for, then the inputs of the others."""
+    asked = [item for item in resolved if item.feature.transform is None]
+    return asked + [needed for each in on_demand.values() for _, needed in each.inputs if needed is not None]
+
+
+def refuse_missing(on_demand: Mapping[str, Derived], schema: pa.Schema) -> None:
+    """Refuse a spine without a column that stands for a value of the request."""
+    for each in on_demand.values():
+        for given, _ in each.inputs:
+            if given.kind == "request" and given.reference not in schema.names:
+                name = each.item.feature.name
+                raise MissingRequestValue(table="the spine", asked=given.reference, feature=name, known=schema.names)
+
+
+def on_demand_column(each: Derived, spine: Spine, found: Retrieved) -> pa.ChunkedArray:
+    """Return the values of one on-demand feature for every row of a spine."""
+    columns = {given.parameter: _input(given, needed, spine, found) for given, needed in each.inputs}
+    values = evaluate(each.transform, columns, rows=spine.rows)
+    return pa.chunked_array([values], to_arrow_type(each.transform.returns))
+
+
+def _input(given: Input, needed: Resolved | None, spine: Spine, found: Retrieved) -> pa.Array | pa.ChunkedArray:
+    if needed is not None:
+        return found.columns[needed.group.key][needed.feature.name]
+    if given.kind == "now":
+        return spine.instants.cast(pa.timestamp("us", tz="UTC"))
+    return as_input(spine.table[given.reference], given.dtype, given.reference, table="the spine")
