@@ -11,7 +11,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from timewell.define.base import Definition, DurationUs
-from timewell.define.dtypes import AggregationType as AggregationType
+from timewell.define.dtypes import AggregationType
 from timewell.errors import DefinitionError
 
 Duration = str | timedelta
