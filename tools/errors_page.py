@@ -28,7 +28,7 @@ from tools.error_projects import Case, Example, project
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "errors.md"
 NEUTRAL = "/projects"  # stands for the directory that the examples were run in
-PARTS = [f"{errors.__name__}.{part}" for part in ("base", "definitions", "asking", "transforms", "project")]  # as the page has them
+PARTS = [f"{errors.__name__}.{part}" for part in ("base", "definitions", "asking", "transforms", "project")]
 KINDS = {0: "", 1: "a finding", 2: "usage", 3: "operational"}
 
 HEAD = """\
