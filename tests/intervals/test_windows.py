@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from timewell.define.aggregation import Aggregation, AggregationType
+from timewell.define.aggregation import Aggregation
 from timewell.define.compiled import CompiledFeature, compile_group
-from timewell.define.dtypes import accepts, decimal_parts, result_type
+from timewell.define.dtypes import AggregationType, accepts, decimal_parts, result_type
 from timewell.define.feature import Feature, FeatureGroup
 from timewell.define.source import Source
 from timewell.errors import ValueOverflow

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
-from timewell.define.aggregation import Aggregation, AggregationType
+from timewell.define.aggregation import Aggregation
 from timewell.define.compiled import CompiledGroup, compile_group
-from timewell.define.dtypes import accepts, result_type
+from timewell.define.dtypes import AggregationType, accepts, result_type
 from timewell.define.entity import Entity
 from timewell.define.feature import Feature, FeatureGroup
 from timewell.define.source import Source
