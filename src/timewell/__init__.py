@@ -37,10 +37,15 @@ if TYPE_CHECKING:
     from timewell.errors import TimewellError as TimewellError
     from timewell.serve.response import OnlineFeatures as OnlineFeatures
     from timewell.store import FeatureStore as FeatureStore
+    from timewell.watch.skew.compare import NotEnoughData as NotEnoughData
+    from timewell.watch.skew.compare import distribution_diff as distribution_diff
+    from timewell.watch.skew.difference import DistributionDiff as DistributionDiff
+    from timewell.watch.skew.sketch import Sketch as Sketch
 
 _AGGREGATES = ("Aggregation", "latest", "sum", "count", "mean", "min", "max", "stddev", "variance", "count_distinct")
 _HOMES = {
     **dict.fromkeys((*_AGGREGATES, "first", "last", "last_n"), "timewell.define.aggregation"),
+    "DistributionDiff": "timewell.watch.skew.difference",
     "Entity": "timewell.define.entity",
     "Explanation": "timewell.build.explain",
     "Feature": "timewell.define.feature",
@@ -48,11 +53,14 @@ _HOMES = {
     "FeatureService": "timewell.define.feature",
     "FeatureStore": "timewell.store",
     "Manifest": "timewell.build.manifest",
+    "NotEnoughData": "timewell.watch.skew.compare",
     "OnlineFeatures": "timewell.serve.response",
+    "Sketch": "timewell.watch.skew.sketch",
     "Source": "timewell.define.source",
     "TimewellError": "timewell.errors",
     "TrainingFile": "timewell.build.trainingset",
     "TrainingSet": "timewell.build.trainingset",
+    "distribution_diff": "timewell.watch.skew.compare",
     "transform": "timewell.define.transform",
     "transform_of": "timewell.define.transform",
 }

@@ -1,0 +1,67 @@
+"""How far apart two samples of one distribution come to lie by chance, and whether a shift could be told from that.
+
+Rule: nothing is drawn anew from outside: a fixed seed makes the same samples give the same answer.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from timewell.watch.skew.cells import Cells, Counts, Floats
+from timewell.watch.skew.distances import Distance
+
+DRAWS: Final = 1_000
+BEYOND: Final = 0.995  # quantile of what chance gives: one comparison in 200 of like samples lies beyond it
+_TRIALS: Final = 200
+_SURE: Final = 0.8  # a shift must be seen so often, to say that there is none
+_SEED: Final = 20_260_301
+_MOST_DEALT: Final = 1_000_000  # from here on drawing with and without putting back is the same
+
+
+def noise_floor(cells: Cells, distance: Distance) -> float:
+    """Return the distance that two samples of one distribution, of these sizes, exceed in one of 200 cases.
+
+    The values of both sides are put together and dealt out anew a thousand times: a permutation test, cell by cell.
+    """
+    draw = np.random.default_rng(_SEED)
+    pooled = cells.one + cells.other
+    size, rest = int(cells.one.sum()), int(cells.other.sum())
+    if size + rest > _MOST_DEALT:
+        shares = pooled / pooled.sum()
+        one, other = (draw.multinomial(count, shares, size=DRAWS) for count in (size, rest))
+    else:
+        one = draw.multivariate_hypergeometric(pooled, size, size=DRAWS, method="marginals")
+        other = pooled - one
+    return float(np.quantile(distance(one, other, cells.places), BEYOND, method="higher"))
+
+
+def would_be_seen(cells: Cells, distance: Distance, floor: float, shift: float) -> bool:
+    """Whether a shift of so much of the mass would lie beyond the noise in four of five cases.
+
+    The mass is taken from the fullest cell and spread over all others as they are filled: harder to see than one that
+    goes to a single place.
+    """
+    draw = np.random.default_rng(_SEED)
+    pooled: Counts = cells.one + cells.other
+    shares = pooled / pooled.sum()
+    moved = _shifted(shares, shift)
+    one = draw.multinomial(int(cells.one.sum()), shares, size=_TRIALS)
+    other = draw.multinomial(int(cells.other.sum()), moved, size=_TRIALS)
+    return float(np.mean(distance(one, other, cells.places) > floor)) >= _SURE
+
+
+def _shifted(shares: Floats, shift: float) -> Floats:
+    fullest = int(np.argmax(shares))
+    taken = min(shift, float(shares[fullest]))
+    others = shares.copy()
+    others[fullest] = 0.0
+    total = others.sum()
+    if total <= 0:  # one value only: the mass goes to what was empty so far
+        others = np.ones_like(shares)
+        others[fullest] = 0.0
+        total = others.sum()
+    moved = shares + taken * others / max(total, 1e-300)
+    moved[fullest] = shares[fullest] - taken
+    return moved / moved.sum()
