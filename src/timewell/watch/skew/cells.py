@@ -6,7 +6,7 @@ values out anew say how far apart two samples of one distribution come to lie.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -32,36 +32,42 @@ class Cells:
         What each cell holds, in words.
     places
         Where each cell lies between the least (0) and the greatest value (1), where they have an order.
-    merged
-        Different categories that share the cell of all others.
     """
 
     labels: Sequence[str]
     one: Counts
     other: Counts
     places: Floats | None = None
-    merged: int = 0
 
 
-def category_cells(one: dict[str, int], other: dict[str, int], nulls: tuple[int, int]) -> Cells:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Categories:
+    """One side's categories: the rows of each that is known, and of how many rows and nulls."""
+
+    counts: Mapping[str, int]
+    size: int
+    nulls: int
+
+
+def category_cells(one: Categories, other: Categories) -> Cells:
     """Return the most frequent categories of both sides together, and one cell for the rest.
 
     Examples
     --------
-    >>> category_cells({"CA": 1, "US": 3}, {"US": 2}, nulls=(0, 1)).labels
+    >>> north = Categories(counts={"CA": 1, "US": 3}, size=4, nulls=0)
+    >>> category_cells(north, Categories(counts={"US": 2}, size=3, nulls=1)).labels
     ['null', 'US', 'CA']
     """
-    pooled = {name: one.get(name, 0) + other.get(name, 0) for name in one.keys() | other.keys()}
-    names = sorted(pooled, key=lambda name: (-pooled[name], name))
-    kept, rest = names[:TOP], names[TOP:]
+    pooled = {name: one.counts.get(name, 0) + other.counts.get(name, 0) for name in one.counts.keys() | other.counts}
+    kept = sorted(pooled, key=lambda name: (-pooled[name], name))[:TOP]
     sides = []
-    for side, null in zip((one, other), nulls, strict=True):
-        counts = [null, *(side.get(name, 0) for name in kept)]
-        if rest:
-            counts.append(sum(side.get(name, 0) for name in rest))
-        sides.append(np.array(counts, np.int64))
-    labels = [NULL, *kept, *([f"{len(rest):,} others"] if rest else [])]
-    return Cells(labels=labels, one=sides[0], other=sides[1], merged=len(rest))
+    for side in (one, other):
+        counts = [side.counts.get(name, 0) for name in kept]
+        rest = max(0, side.size - side.nulls - sum(counts))
+        sides.append(np.array([side.nulls, *counts, rest], np.int64))
+    labels = [NULL, *kept, "all others"]
+    there = slice(None) if sides[0][-1] + sides[1][-1] else slice(-1)
+    return Cells(labels=labels[there], one=sides[0][there], other=sides[1][there])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +99,12 @@ def number_cells(one: Numbers, other: Numbers, quantiles: Callable[[Floats], Flo
     heavy = pooled[1::2] > pooled.sum() / (2 * bins)
     target = np.arange(len(pooled))
     target[1::2] += np.where(heavy, 0, 1)  # a value on an edge that is no cell by itself belongs to the bin above
-    sides = [np.bincount(target, weights=counts, minlength=len(pooled)) for counts in fine]
+    sides: list[Floats] = [np.bincount(target, counts, len(pooled)).astype(np.float64) for counts in fine]
     there = np.flatnonzero(sides[0] + sides[1] > 0)
     low, high = _ends(quantiles)
     places = _places(edges, low, high)
     return Cells(
-        labels=[NULL, *(_label(cell, edges, heavy) for cell in there)],
+        labels=[NULL, *(_label(int(cell), edges, heavy) for cell in there)],
         one=_with_nulls(sides[0][there], one),
         other=_with_nulls(sides[1][there], other),
         places=np.append(0.0, places[there]),
@@ -137,7 +143,7 @@ def _places(edges: Floats, low: float, high: float) -> Floats:
 
 
 def _label(cell: int, edges: Floats, heavy: np.ndarray[Any, np.dtype[np.bool_]]) -> str:
-    place = int(cell) // 2
+    place = cell // 2
     if cell % 2:
         return f"{edges[place]:.6g}"
     if place == 0:

@@ -92,7 +92,7 @@ def _to_arrow(values: object) -> pa.Array:
     elif isinstance(values, np.ndarray):
         found = pa.array(values.ravel(), from_pandas=True)
     else:
-        found = pa.array(_plain(values), from_pandas=True)  # type: ignore[arg-type]  # it has __iter__
+        found = pa.array(_plain(values), from_pandas=True)
     if isinstance(found, pa.ChunkedArray):
         found = found.combine_chunks()
         found = pa.concat_arrays(found.chunks) if isinstance(found, pa.ChunkedArray) else found
@@ -145,7 +145,7 @@ def _text(value: Any) -> str:  # noqa: ANN401  # whatever the column holds
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def is_categorical(one: Kind, other: Kind, different: int) -> bool:
+def is_categorical(one: Kind, other: Kind, different: float) -> bool:
     """Whether two sides are compared category by category.
 
     Parameters

@@ -14,8 +14,8 @@ from typing import Final, Literal
 import numpy as np
 
 from timewell.errors import UsageError
-from timewell.watch.skew.cells import BINS, FINE, Cells, Floats, category_cells, number_cells
-from timewell.watch.skew.column import CODES, Column, is_categorical, read_column
+from timewell.watch.skew.cells import BINS, FINE, Categories, Cells, Floats, category_cells, number_cells
+from timewell.watch.skew.column import Column, is_categorical, read_column
 from timewell.watch.skew.difference import Bucket, DistributionDiff, Measured, Verdict
 from timewell.watch.skew.distances import DISTANCES, NUMERIC, Metric
 from timewell.watch.skew.noise import noise_floor, would_be_seen
@@ -104,7 +104,7 @@ def compare(
     return DistributionDiff(_judged(cells, metric, threshold, categorical=categorical, error=error, unseen=unseen))
 
 
-def _refuse(metric: str, threshold: float, kind: str | None) -> None:
+def _refuse(metric: str, threshold: object, kind: str | None) -> None:
     if metric not in DISTANCES:
         problem = f"there is no distance {metric!r}"
         raise UsageError(problem=problem, hint=f"Give one of {', '.join(DISTANCES)}.")
@@ -125,14 +125,18 @@ def _kind(
     named = {one.kind, other.kind} & {"text", "bool"}
     if (metric in NUMERIC or kind == "numeric") and categorical:
         if named:
-            problem = f"{sorted(named)[0]} has no order to measure by"
+            problem = f"{min(named)} has no order to measure by"
             raise UsageError(problem=problem, hint="Give total_variation, psi or jensen_shannon, and no kind.")
         return False
+    if kind == "categorical" and isinstance(one, Sketch) and "number" in {one.kind, other.kind}:
+        problem = "a sketch keeps no categories of numbers that are not whole"
+        raise UsageError(problem=problem, hint="Compare the arrays, or leave the kind out.")
     return True if kind == "categorical" else categorical
 
 
 def _different(one: Column, other: Column) -> float:
-    if {one.kind, other.kind} & {"number"} or "code" not in {one.kind, other.kind}:
+    kinds = {one.kind, other.kind}
+    if "number" in kinds or "code" not in kinds:
         return 0.0
     return float(len(one.counts.keys() | other.counts.keys()))
 
@@ -143,7 +147,7 @@ def _different_sketched(one: Sketch, other: Sketch) -> float:
 
 def _cells(one: Column, other: Column, *, categorical: bool, metric: Metric) -> Cells:
     if categorical:
-        return category_cells(one.counts, other.counts, (one.nulls, other.nulls))
+        return category_cells(*(Categories(counts=one.counts, size=one.size, nulls=one.nulls) for one in (one, other)))
     pooled = np.sort(np.concatenate([one.floats, other.floats]))
 
     def quantiles(shares: Floats) -> Floats:
@@ -160,12 +164,7 @@ def _sketched_cells(one: Sketch, other: Sketch, *, categorical: bool, metric: Me
     if not categorical:
         bins = FINE if metric in NUMERIC else BINS
         return number_cells(one.ranked(), other.ranked(), one.merge(other).quantiles, bins=bins)
-    sides = []
-    for side in (one, other):
-        counts = dict(side.counts())
-        rest = len(side) - side.nulls - sum(counts.values())
-        sides.append(counts | ({"(not kept)": rest} if rest > 0 else {}))
-    return category_cells(sides[0], sides[1], (one.nulls, other.nulls))
+    return category_cells(*(Categories(counts=one.counts(), size=len(one), nulls=one.nulls) for one in (one, other)))
 
 
 def _unseen(one: Mapping[str, int], other: Mapping[str, int], rows: int) -> float:

@@ -89,7 +89,7 @@ class DistributionDiff(float):
     >>> import timewell as tw
     >>> found = tw.distribution_diff(["US"] * 800 + ["CA"] * 200, ["US"] * 500 + ["CA"] * 500)
     >>> found < 0.05, found.verdict, str(found.worst[0])
-    (False, 'differs', 'CA: 20.0% against 50.0%')
+    (False, 'differs', 'US: 80.0% against 50.0%')
     """
 
     __slots__ = ("found",)

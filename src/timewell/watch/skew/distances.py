@@ -17,8 +17,9 @@ Metric = Literal["total_variation", "psi", "jensen_shannon", "ks", "wasserstein"
 Distance = Callable[[Counts, Counts, Floats | None], Floats]
 
 
-def _shares(counts: Counts) -> Floats:
-    return counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)
+def _shares(counts: Counts | Floats) -> Floats:
+    found: Floats = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)
+    return found
 
 
 def total_variation(one: Counts, other: Counts, _: Floats | None = None) -> Floats:
@@ -29,13 +30,15 @@ def total_variation(one: Counts, other: Counts, _: Floats | None = None) -> Floa
     >>> float(total_variation(np.array([90, 10]), np.array([85, 15])))
     0.05
     """
-    return np.round(np.abs(_shares(one) - _shares(other)).sum(axis=-1) / 2, 12)
+    found: Floats = np.round(np.abs(_shares(one) - _shares(other)).sum(axis=-1) / 2, 12)
+    return found
 
 
 def psi(one: Counts, other: Counts, _: Floats | None = None) -> Floats:
     """Return the population stability index; half a row is added to each cell, so that an empty one stays finite."""
-    p, q = (_shares(side + 0.5) for side in (one, other))
-    return ((p - q) * np.log(p / q)).sum(axis=-1)
+    p, q = (_shares((side + 0.5).astype(np.float64)) for side in (one, other))
+    found: Floats = ((p - q) * np.log(p / q)).sum(axis=-1)
+    return found
 
 
 def jensen_shannon(one: Counts, other: Counts, _: Floats | None = None) -> Floats:
@@ -46,12 +49,14 @@ def jensen_shannon(one: Counts, other: Counts, _: Floats | None = None) -> Float
         np.where(side > 0, side * np.log2(np.where(side > 0, side, 1.0) / np.where(side > 0, middle, 1.0)), 0.0)
         for side in (p, q)
     )
-    return np.sqrt(np.clip(np.sum(bits, axis=-1) / 2, 0.0, 1.0))
+    found: Floats = np.sqrt(np.clip(np.sum(bits, axis=-1) / 2, 0.0, 1.0))
+    return found
 
 
 def kolmogorov_smirnov(one: Counts, other: Counts, _: Floats | None = None) -> Floats:
     """Return the greatest difference of the shares up to a cell; nulls come first."""
-    return np.abs(np.cumsum(_shares(one) - _shares(other), axis=-1)).max(axis=-1)
+    found: Floats = np.abs(np.cumsum(_shares(one) - _shares(other), axis=-1)).max(axis=-1)
+    return found
 
 
 def wasserstein(one: Counts, other: Counts, places: Floats | None) -> Floats:
@@ -62,7 +67,8 @@ def wasserstein(one: Counts, other: Counts, places: Floats | None) -> Floats:
     there = np.minimum(1 - p[..., 0], 1 - q[..., 0])
     apart = np.cumsum(_shares(one[..., 1:]) - _shares(other[..., 1:]), axis=-1)[..., :-1]
     moved = (np.abs(apart) * np.diff(places[1:])).sum(axis=-1)
-    return np.minimum(nulls + there * moved, 1.0)
+    found: Floats = np.minimum(nulls + there * moved, 1.0)
+    return found
 
 
 DISTANCES: Final[Mapping[Metric, Distance]] = {

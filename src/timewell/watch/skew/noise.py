@@ -64,4 +64,5 @@ def _shifted(shares: Floats, shift: float) -> Floats:
         total = others.sum()
     moved = shares + taken * others / max(total, 1e-300)
     moved[fullest] = shares[fullest] - taken
-    return moved / moved.sum()
+    whole: Floats = moved / moved.sum()
+    return whole

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Final, Self
 
 import numpy as np
@@ -92,22 +93,26 @@ class Sketch:
                 self._different.update(name)
         else:
             for value in np.unique(column.floats):
-                self._different.update(float(value))
+                self._different.update(str(int(value)) if float(value).is_integer() else repr(float(value)))
         return self
 
     def merge(self, other: Sketch) -> Sketch:
         """Return the sketch of both streams; neither is changed."""
         both = Sketch.from_bytes(self.to_bytes())
-        both._kind = _joined(self._kind, other._kind)
-        both._rows += other._rows
-        both._nulls += other._nulls
-        both._numbers.merge(other._numbers)
-        both._items.merge(other._items)
+        return both.take(other)
+
+    def take(self, other: Sketch) -> Self:
+        """Take in another stream's sketch; returns the sketch itself."""
+        self._kind = _joined(self._kind, other._kind)
+        self._rows += other._rows
+        self._nulls += other._nulls
+        self._numbers.merge(other._numbers)
+        self._items.merge(other._items)
         union = hll_union(_HLL)
         union.update(self._different)
         union.update(other._different)
-        both._different = union.get_result()
-        return both
+        self._different = union.get_result()
+        return self
 
     def __or__(self, other: Sketch) -> Sketch:
         return self.merge(other)
@@ -126,16 +131,15 @@ class Sketch:
             magic, kind, rows, nulls, *sizes = _HEAD.unpack_from(content)
             ends = np.cumsum([_HEAD.size, *sizes])
             if magic != _MAGIC or int(ends[-1]) != len(content):
-                raise ValueError("wrong beginning or length")
-            numbers, items, different = (content[start:end] for start, end in zip(ends, ends[1:], strict=False))
+                raise _no_sketch("wrong beginning or length")
+            numbers, items, different = (content[start:end] for start, end in pairwise(ends))
             found = cls()
             found._kind, found._rows, found._nulls = _KINDS[kind], rows, nulls
             found._numbers = kll_doubles_sketch.deserialize(numbers)
             found._items = frequent_strings_sketch.deserialize(items)
             found._different = hll_sketch.deserialize(different)
         except (struct.error, ValueError, IndexError, RuntimeError) as problem:
-            hint = "Give the bytes that Sketch.to_bytes returned."
-            raise UsageError(problem=f"this is no sketch: {problem}", hint=hint) from None
+            raise _no_sketch(str(problem)) from None
         return found
 
     def counts(self) -> Mapping[str, int]:
@@ -185,6 +189,10 @@ class Sketch:
         if not self._numbers.n:
             return np.zeros(len(shares))
         return np.array(self._numbers.get_quantiles(shares, True))
+
+
+def _no_sketch(problem: str) -> UsageError:
+    return UsageError(problem=f"this is no sketch: {problem}", hint="Give the bytes that Sketch.to_bytes returned.")
 
 
 def _joined(one: Kind, other: Kind) -> Kind:
