@@ -5,9 +5,11 @@ Rule: nothing is changed before the format is known to be ours; alembic is loade
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
-from sqlalchemy import Connection, insert, inspect, select
+from sqlalchemy import Connection, Dialect, insert, inspect, select
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from timewell.backends.sql import schema
 from timewell.backends.sql.database import Database
@@ -64,8 +66,8 @@ class SqlState:
         """Make the tables, unless another process was faster."""
         if self._is_made(connection):
             return
-        schema.METADATA.create_all(connection)
-        schema.FORMAT_TABLE.create(connection)
+        for statement in _creation(type(connection.dialect)):
+            connection.exec_driver_sql(statement)
         connection.execute(insert(schema.FORMAT_TABLE).values(version_num=schema.FORMAT))
         connection.execute(insert(schema.head).values(schema.FIRST_HEAD))
 
@@ -99,3 +101,13 @@ class SqlState:
 
 def _is_empty(connection: Connection) -> bool:
     return not inspect(connection).get_table_names()
+
+
+@cache
+def _creation(dialect: type[Dialect]) -> tuple[str, ...]:
+    """Return what makes an empty registry; written once, for that takes longer than making it."""
+    tables = [*schema.METADATA.sorted_tables, schema.FORMAT_TABLE]
+    made: list[CreateTable | CreateIndex] = []
+    for table in tables:
+        made += [CreateTable(table), *map(CreateIndex, sorted(table.indexes, key=lambda index: str(index.name)))]
+    return tuple(str(one.compile(dialect=dialect())) for one in made)
