@@ -19,6 +19,9 @@ for _name in [name for name in os.environ if name.startswith("TIMEWELL_")]:
     if not _name.startswith("TIMEWELL_TEST_"):
         del os.environ[_name]
 
+# each process that a test starts would compile all of the package again: a third of what it costs
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 settings.register_profile(
     "default",
     max_examples=50 * SCALE,

@@ -94,18 +94,19 @@ def serve(worker: ModuleType) -> None:
     for line in sys.stdin:
         place, point = json.loads(line)
         assert threading.active_count() == 1  # a thread would be lost in the fork, with the locks that it holds
-        ended = forked(worker, Path(place), point)
+        ended = forked(lambda place=Path(place), point=point: job(worker, place, point))
         if point == "modules" and ended["returncode"] == 0:
             import_all(json.loads(ended["stdout"]))
         print(json.dumps(ended), flush=True)
 
 
-def forked(worker: ModuleType, place: Path, point: str) -> dict[str, Any]:
+def forked(work: Callable[[], object]) -> dict[str, Any]:
+    """Work in a process forked from this one; returns how it ended."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began = time.monotonic()
         pid = os.fork()
         if pid == 0:
-            in_child(worker, place, point, (out, err))
+            in_child(work, (out, err))
         _, status = os.waitpid(pid, 0)
         seconds = time.monotonic() - began
         told = [(file.seek(0), file.read().decode())[1] for file in (out, err)]
@@ -114,13 +115,13 @@ def forked(worker: ModuleType, place: Path, point: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def in_child(worker: ModuleType, place: Path, point: str, streams: Sequence[BinaryIO]) -> None:
-    """Do the job and end, without a word to the warm process's streams."""
+def in_child(work: Callable[[], object], streams: Sequence[BinaryIO]) -> None:
+    """Work and end, without a word to the warm process's streams."""
     status = 1
     try:
         for number, file in enumerate(streams, start=1):
             os.dup2(file.fileno(), number)
-        job(worker, place, point)
+        work()
         sys.stdout.flush()
         status = 0
     except BaseException:  # noqa: BLE001 - the child must end here, whatever happens
@@ -136,7 +137,7 @@ def job(worker: ModuleType, place: Path, point: str) -> None:
     fs = tw.FeatureStore(place, now=worker.NOW)
     worker.run(fs)
     fs.close()
-    print(json.dumps(sorted(sys.modules)) if point == "modules" else calls[0])
+    print(json.dumps(list(sys.modules)) if point == "modules" else calls[0])
 
 
 def count(durable: Sequence[tuple[type, str]], point: str) -> list[int]:
@@ -162,6 +163,7 @@ def count(durable: Sequence[tuple[type, str]], point: str) -> list[int]:
 
 
 def import_all(names: Sequence[str]) -> None:
+    """Import modules in the order in which they came to be loaded: some that import each other bear no other."""
     for name in names:
         with suppress(ImportError):  # a name that a package made up is there when its package is
             importlib.import_module(name)

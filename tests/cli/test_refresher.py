@@ -62,7 +62,7 @@ def awaited(true: Callable[[], object], what: str) -> None:
     until = time.monotonic() + LONG_S
     while not true():
         assert time.monotonic() < until, what
-        time.sleep(0.02)
+        time.sleep(0.2)  # each look opens the project: looking all the time would keep the process from its work
 
 
 def beats(place: Path) -> list:

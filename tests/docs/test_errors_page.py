@@ -73,11 +73,10 @@ def each_call() -> Iterator[tuple[str, ast.Call | ast.Name]]:
     """Every place in the package where an error class is made or raised bare, with where it stands."""
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            place = f"{path.relative_to(SOURCE)}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CLASSES:
-                yield place, node
+                yield f"{path.relative_to(SOURCE)}:{node.lineno}", node
             elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Name) and node.exc.id in CLASSES:
-                yield place, node.exc
+                yield f"{path.relative_to(SOURCE)}:{node.lineno}", node.exc
 
 
 def facts_of(template: str) -> set[str]:

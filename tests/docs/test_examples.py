@@ -1,18 +1,20 @@
 """The examples in the README and the docs: each Python block parses, and the blocks marked ``<!-- run -->`` run.
 
-The marked blocks of a page run in order, in one namespace, in a temporary directory.
+The marked blocks of a page run in order, in one namespace, in a temporary directory and a process of their own.
 """
 
 from __future__ import annotations
 
 import ast
-import os
+import json
 import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,8 +66,24 @@ def as_script(blocks: list[Block]) -> str:
     return "\n".join(script) + "\n"
 
 
+@pytest.fixture(scope="module")
+def ran() -> Iterator[Callable[[Path, Path], dict[str, Any]]]:
+    """Run a script in a directory, every warning an error."""
+    command = [sys.executable, "-W", "error", "-m", "tests.docs.page_runner"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as runner:
+
+        def run(script: Path, place: Path) -> dict[str, Any]:
+            print(json.dumps([str(script), str(place)]), file=runner.stdin, flush=True)
+            return json.loads(runner.stdout.readline())
+
+        yield run
+        runner.stdin.close()
+
+
 @pytest.mark.parametrize("page", PAGES)
-def test_the_examples_of_a_page_parse_and_the_marked_ones_run(page: str, tmp_path: Path) -> None:
+def test_the_examples_of_a_page_parse_and_the_marked_ones_run(
+    page: str, ran: Callable[[Path, Path], dict[str, Any]], tmp_path: Path
+) -> None:
     blocks = [block for block in read_blocks((ROOT / page).read_text(encoding="utf-8")) if block.language == "python"]
     for block in blocks:
         ast.parse("\n" * (block.line - 1) + block.code, page)
@@ -76,10 +94,8 @@ def test_the_examples_of_a_page_parse_and_the_marked_ones_run(page: str, tmp_pat
     script.write_text(as_script(marked), encoding="utf-8")
     place = tmp_path / "here"
     place.mkdir()
-    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
-    command = [sys.executable, "-W", "error", str(script)]
-    ran = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, f"{page}\n{ran.stdout}\n{ran.stderr}"
+    ended = ran(script, place)
+    assert ended["returncode"] == 0, f"{page}\n{ended['stdout']}\n{ended['stderr']}"
 
 
 PAGE = """\
