@@ -34,10 +34,13 @@ settings.load_profile("default")
 
 
 @pytest.fixture(scope="session")
-def scale() -> Callable[[int], int]:
-    """Turn a stated count into this run's: all of it under ``--all``, else a 25th but at least 20 (if stated)."""
+def scale() -> Callable[..., int]:
+    """Turn a stated count into this run's: all of it under ``--all``, else a 25th but at least 20 (if stated).
 
-    def scaled(stated: int) -> int:
-        return stated if SCALE >= FULL_SCALE else min(stated, max(LEAST, stated * SCALE // DAILY_SHARE))
+    A second kind of the same thing, drawn beside twenty of another kind, may have a smaller ``least``.
+    """
+
+    def scaled(stated: int, *, least: int = LEAST) -> int:
+        return stated if SCALE >= FULL_SCALE else min(stated, max(least, stated * SCALE // DAILY_SHARE))
 
     return scaled

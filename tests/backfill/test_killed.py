@@ -61,7 +61,7 @@ def test_whatever_is_killed_readers_see_one_whole_state_and_the_next_run_ends_as
     assert before["sound"] == after["sound"] == []
     assert before != after
     killed = 0
-    for point in points(calls, seconds, wanted=scale(200), moments=scale(200), seed=38):
+    for point in points(calls, seconds, wanted=scale(200), moments=scale(200, least=5), seed=38):
         place = tmp_path / point.strip("@")
         shutil.copytree(made, place, symlinks=True)
         ended = jobs.start(place, point)

@@ -74,7 +74,7 @@ def test_whatever_is_killed_each_part_is_whole_and_the_next_refresher_does_the_r
     assert before["wrong"] == after["wrong"] == []
     assert all(before[part] != after[part] for part in (*GROUPS, "table"))
     killed = 0
-    for point in points(calls, seconds, wanted=scale(200), moments=scale(200), seed=35):
+    for point in points(calls, seconds, wanted=scale(200), moments=scale(200, least=5), seed=35):
         place = tmp_path / point.strip("@")
         shutil.copytree(made, place, symlinks=True)
         ended = jobs.start(place, point)
