@@ -193,7 +193,7 @@ def test_hours_are_merged_and_days_dropped_without_a_counter_ever_falling(
 ) -> None:
     compacted = files(tmp_path)
     counted = 0
-    for _ in range(30):
+    for _ in range(80):
         for _ in range(2):
             count_one(book)
             counted += 1
@@ -205,11 +205,32 @@ def test_hours_are_merged_and_days_dropped_without_a_counter_ever_falling(
         assert compacted.totals()[GROUP].requests == counted
 
     names = [path.name for path in (tmp_path / "metrics").glob("*.slot")]
-    assert len([name for name in names if "-3600-" in name]) <= 26
+    assert len([name for name in names if "-3600-" in name]) in range(72, 75)
     assert len([name for name in names if "-60-" in name]) <= 4
     now_us = clock.now_us()
     assert compacted.read(now_us - DAY_US, now_us)[GROUP].requests in range(46, 53)
     assert compacted.read(now_us - DAY_US, now_us)[GROUP].quantiles_ms([0.99]) == (1.0,)
+    # of the two days before, the counts of each hour are left and not how long each request took
+    before = compacted.read(now_us - 3 * DAY_US, now_us - 2 * DAY_US)[GROUP]
+    assert (before.requests in range(46, 53), before.quantiles_ms([0.99])) == (True, (None,))
+
+
+def test_a_file_that_is_late_by_a_day_is_added_to_an_hour_of_which_only_counts_are_left(
+    book: LatencyBook, clock: FrozenClock, tmp_path: Path
+) -> None:
+    count_one(book)
+    late_us = clock.now_us() - clock.now_us() % MINUTE_US
+    for hours in (3, 23):
+        clock.move(hours * HOUR_US)
+        files(tmp_path).compact(clock.now_us())
+    assert files(tmp_path).read(0, clock.now_us())[GROUP].quantiles_ms([0.5]) == (None,)
+    late = Tallies()
+    late.of(GROUP).add_times([1_000])
+    files(tmp_path).write(late_us, "slept", late.written())
+    files(tmp_path).compact(clock.now_us())
+
+    assert files(tmp_path).read(0, clock.now_us())[GROUP].requests == 2
+    assert len(list((tmp_path / "metrics").glob("*.slot"))) == 1
 
 
 @pytest.mark.parametrize("merges", [1, 2], ids=["hours", "days"])
@@ -224,7 +245,7 @@ def test_a_merge_cut_short_before_it_removed_anything_counts_nothing_twice(
     clock.move(3 * HOUR_US)
     if merges == 2:
         files(tmp_path).compact(clock.now_us())
-        clock.move(2 * DAY_US)
+        clock.move(4 * DAY_US)
     if not names_what_it_merged:
         monkeypatch.setattr(
             slots, "sorted", lambda found: [] if isinstance(found, set) else sorted(found), raising=False

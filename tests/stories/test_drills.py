@@ -76,7 +76,7 @@ def test_the_verb_prints_a_score_card_and_ends_with_1_when_a_drill_fails(
     assert said.out.startswith("PASS  slow-store: ")
     assert said.out.endswith("1 of 1 drills passed\n")
     assert said.err == "drill 1 of 1: slow-store: the online store does not answer in time\n"
-    assert main(["drill", "slow-store", "--without-rule", "error_budget_fast", "--json"]) == 1
+    assert main(["drill", "slow-store", "--without-rule", "degraded", "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert (document["passed"], document["score"]) == (False, "0/1")
     assert document["drills"][0]["checks"][-1]["passed"] is False

@@ -106,6 +106,8 @@ class ServingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Rows kept of each build, and for how long they answer without a look at the store.
     availability
         Share of the requests that are to be answered; what is left below it is the error budget.
+    most_degraded
+        Share of the answers in which a group's values may be fallbacks before somebody is told.
     sample_rate, sample_by
         Share of what is served that is kept to be compared later: always of the same entities, or of any request.
     sample_most
@@ -126,6 +128,7 @@ class ServingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     cache_entries: Annotated[int, msgspec.Meta(ge=0)] = 10_000
     cache_age: str = "200ms"
     availability: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.999
+    most_degraded: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.01
     sample_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     sample_by: Literal["entity", "request"] = "entity"
     sample_most: Annotated[int, msgspec.Meta(ge=1)] = 100

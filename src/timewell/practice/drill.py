@@ -75,7 +75,7 @@ DRILLS: Final = {
         Drill(
             name="slow-store",
             title="the online store does not answer in time",
-            rule="error_budget_fast",
+            rule="degraded",
             every="1m",
             checks=job_drills.slow_store,
         ),

@@ -16,7 +16,7 @@ from timewell.clock import Clock, SystemClock
 from timewell.define.compiled import CompiledFeature
 from timewell.errors import TimewellError
 from timewell.serve.latency import FOLDER, flush_books
-from timewell.serve.slots import KEPT_US, SlotFiles
+from timewell.serve.slots import COUNTED_US, KEPT_US, SlotFiles
 from timewell.serve.tally import ALL, Kind, Tallies, Tally
 from timewell.stores.project import Project
 from timewell.types import parse_duration
@@ -114,29 +114,45 @@ def latency(
     since_us = now_us - min(parse_duration(since), KEPT_US)
     folder = project.state / FOLDER
     flush_books(folder)
-    counted = SlotFiles(folder).read(since_us, now_us + 1)
+    found = SlotFiles(folder).read(since_us, now_us + 1)
     promised = project.config.serving.availability
-    rows = _rows(catalog or load_catalog(project), counted, promised)
+    rows = _rows(catalog or load_catalog(project), found, promised)
     return LatencyReport(since_us=since_us, until_us=now_us, availability=promised, rows=tuple(rows))
 
 
-def _rows(catalog: Catalog, counted: Tallies, availability: float) -> list[LatencyRow]:
+def counted(project: Project, since: str, clock: Clock | None = None) -> Tallies:
+    """Return how many requests there were, failed and were degraded; not how long they took.
+
+    Parameters
+    ----------
+    since
+        A duration back from now, at most three days; as precise as that of :func:`latency`.
+    clock
+        The machine's by default.
+    """
+    now_us = (clock or SystemClock()).now_us()
+    folder = project.state / FOLDER
+    flush_books(folder)
+    return SlotFiles(folder).read(now_us - min(parse_duration(since), COUNTED_US), now_us + 1, counts_only=True)
+
+
+def _rows(catalog: Catalog, found: Tallies, availability: float) -> list[LatencyRow]:
     served = [group for group in catalog.live_groups() if _online(group)]
-    groups = sorted({group.compiled.ref for group in served} | _names(counted, "group"))
-    rows = [_row("all", "", counted.get(ALL), {}, availability)]
+    groups = sorted({group.compiled.ref for group in served} | _names(found, "group"))
+    rows = [_row("all", "", found.get(ALL), {}, availability)]
     for ref in groups:
         name, _, version = ref.partition("@")
         group = catalog.groups.get((name, version))
         budget = strictest(_online(group)) if group else {}
-        rows.append(_row("group", ref, counted.get(("group", ref)), budget, availability))
-    for service in sorted(_names(counted, "service")):
+        rows.append(_row("group", ref, found.get(("group", ref)), budget, availability))
+    for service in sorted(_names(found, "service")):
         budget = strictest(_of_service(catalog, service))
-        rows.append(_row("service", service, counted.get(("service", service)), budget, availability))
+        rows.append(_row("service", service, found.get(("service", service)), budget, availability))
     return rows
 
 
-def _names(counted: Tallies, kind: Kind) -> set[str]:
-    return {name for found, name in counted if found == kind}
+def _names(found: Tallies, kind: Kind) -> set[str]:
+    return {name for own, name in found if own == kind}
 
 
 def _online(group: RegisteredGroup) -> list[CompiledFeature]:

@@ -1,10 +1,11 @@
-"""Where measurements are kept: one small file per process and minute, merged by the hour, dropped after a day.
+"""Where measurements are kept: one small file per process and minute, merged by the hour, dropped after three days.
 
 Rule: a file is replaced whole or not at all and belongs to one writer. Whoever merges files names them in what they
 became, so that a merge cut short neither loses a request nor counts one twice: a file named there is read no more.
 
 Layout below ``metrics/``: ``START-LENGTH-WRITER.slot``, start and length in seconds. Minutes are kept for one to two
-hours, hours for a day; the counts of what is older stay in one file for ever, so that a counter never falls.
+hours, hours for a day and their counts alone for three; the counts of what is older stay in one file for ever, so that a
+counter never falls.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ log = logging.getLogger("timewell.serve")
 
 SLOT_US: Final = MINUTE_US
 KEPT_US: Final = DAY_US
+COUNTED_US: Final = 3 * DAY_US
+_THINNED_US: Final = 2 * HOUR_US  # so long after its day is over an hour is looked at; one that nobody saw then stays as it is
 _FORMAT: Final = 1
 _TRIES: Final = 20
 _MANY: Final = 500
@@ -101,12 +104,12 @@ class SlotFiles:
                     newest[told_by] = max(slot, newest.get(told_by, slot), key=lambda one: one.at_us)
         return Counter(state for slot in newest.values() for state in slot.states.items())
 
-    def read(self, since_us: int, until_us: int) -> Tallies:
+    def read(self, since_us: int, until_us: int, *, counts_only: bool = False) -> Tallies:
         """Return what was counted from ``since_us`` to ``until_us``, of whole minutes (hours, where it is older)."""
         files = self._consistent(lambda found: found.end_us > since_us and found.start_us < until_us)
         tallies = Tallies()
         for slot in files:
-            tallies.add(slot.series)
+            tallies.add(slot.series, counts_only=counts_only)
         return tallies
 
     def totals(self) -> Tallies:
@@ -117,10 +120,11 @@ class SlotFiles:
         return tallies
 
     def compact(self, now_us: int) -> None:
-        """Merge the minutes of past hours and drop what is older than a day; nothing if someone else is at it."""
+        """Merge the minutes of past hours and drop what is too old; nothing if someone else is at it."""
         with self._alone() as alone:
             if alone:
                 self._merge_hours(now_us)
+                self._thin(now_us)
                 self._drop_old(now_us)
                 self._remove_unfinished(now_us)
 
@@ -217,8 +221,18 @@ class SlotFiles:
             if file.path.name in done or file.path.name in fresh:
                 file.path.unlink(missing_ok=True)
 
+    def _thin(self, now_us: int) -> None:
+        """Leave only the counts of an hour whose day is over: how long requests took is most of a file."""
+        for file in self._files():
+            over_us = now_us - (file.end_us + KEPT_US + HOUR_US)
+            if file.length_us == HOUR_US and 0 <= over_us < _THINNED_US:
+                slot = _read(file.path)
+                if slot is not None and any(one.sketch for one in slot.series):
+                    series = [msgspec.structs.replace(one, sketch=b"") for one in slot.series]
+                    durable.write_bytes(file.path, msgspec.msgpack.encode(msgspec.structs.replace(slot, series=series)))
+
     def _drop_old(self, now_us: int) -> None:
-        old = [file for file in self._files() if file.length_us and file.end_us + KEPT_US + HOUR_US <= now_us]
+        old = [file for file in self._files() if file.length_us and file.end_us + COUNTED_US + HOUR_US <= now_us]
         if old:
             self._merge(old, self._path(0, 0, "all"), counts_only=True)
             for file in old:

@@ -74,6 +74,11 @@ class Tally:
         self.aged_s = 0
         self._sketch: req_floats_sketch | None = None
 
+    @property
+    def fallbacks(self) -> int:
+        """Requests of a group's own in which its values were fallbacks: each has a cause, and so has one that failed."""
+        return max(0, sum(self.causes.values()) - self.errors)
+
     def add_times(self, took_ns: Sequence[int] | npt.NDArray[np.int64]) -> None:
         """Count requests by how long they took, in nanoseconds."""
         import numpy as np  # noqa: PLC0415  # not before something is measured: it is no part of `import timewell`

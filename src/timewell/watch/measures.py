@@ -1,4 +1,4 @@
-"""Signals of what other parts measure: latency, error budgets, tests, gates, signs of life.
+"""Signals of what other parts measure: latency, error budgets, degraded answers, tests, gates, signs of life.
 
 Rule: a measurement that has nothing to say gives no signal, and one that could not be made says ``unknown``: neither is
 ever ``ok``.
@@ -12,6 +12,7 @@ from typing import Final
 
 from timewell.build.checks import TestOutcome
 from timewell.serve.budgets import QUANTILES, LatencyReport, LatencyRow
+from timewell.serve.tally import Tallies, Tally
 from timewell.types import SECOND_US
 from timewell.watch.signal import Signal, State, Subject, state_at
 
@@ -33,6 +34,14 @@ BURNS: Final = (
     Burn(rule="error_budget_slow", rate=6.0, windows=("6h", "30m")),
     Burn(rule="error_budget_drain", rate=1.0, windows=("3d", "6h")),
 )
+
+
+DEGRADED: Final = "degraded"
+DEGRADED_WINDOWS: Final = ("1h", "5m")
+"""Too many answers must be degraded in both: the longer one says that it matters, the shorter one that it goes on."""
+
+FEW: Final = 5
+"""So many degraded answers must there be in each window: of hardly any requests, one is a large share."""
 
 
 def burn_signals(
@@ -73,6 +82,63 @@ def burn_signals(
             )
         )
     return found
+
+
+def degraded_signals(
+    counted: Mapping[str, Tallies], *, allowed: float, project: str, owners: Mapping[str, str], at_us: int
+) -> list[Signal]:
+    """Return one signal for each group version, of how many answers had fallbacks in place of its values.
+
+    Parameters
+    ----------
+    counted
+        What was counted in each of :data:`DEGRADED_WINDOWS`.
+    allowed
+        The share of its answers that may be degraded.
+    owners
+        By ``group@version``.
+
+    Examples
+    --------
+    >>> tallies, group = Tallies(), ("group", "spend@v1")
+    >>> tallies.of(group).requests = 100
+    >>> tallies.of(group).add_causes({"no_answer": 8})
+    >>> found = dict.fromkeys(DEGRADED_WINDOWS, tallies)
+    >>> [one] = degraded_signals(found, allowed=0.01, project="shop", owners={"spend@v1": "risk@shop"}, at_us=0)
+    >>> one.state, one.value, one.details["problem"]
+    ('breached', 8.0, '8 of 100 answers in 1h, 8 of 100 in 5m; no_answer 8')
+    """
+    found = []
+    for ref, owner in owners.items():
+        tallies = {window: counted[window].get(("group", ref)) or Tally() for window in DEGRADED_WINDOWS}
+        value = min(_degraded_share(tally) for tally in tallies.values()) / allowed
+        group, _, version = ref.partition("@")
+        found.append(
+            Signal(
+                rule=DEGRADED,
+                subject=Subject(project=project, group=group, version=version),
+                value=value,
+                state="breached" if value >= 1 else "ok",
+                cause="ANSWERS_DEGRADED" if value >= 1 else "",
+                owner=owner,
+                details={"problem": _degraded_text(tallies), "allowed": allowed} if value else {},
+                at_us=at_us,
+            )
+        )
+    return found
+
+
+def _degraded_share(tally: Tally) -> float:
+    return tally.fallbacks / tally.requests if tally.fallbacks >= FEW and tally.requests else 0.0
+
+
+def _degraded_text(tallies: Mapping[str, Tally]) -> str:
+    """Say how many there are of how many, and of what causes lately."""
+    (long, first), *rest = tallies.items()
+    counts = [f"{first.fallbacks} of {first.requests} answers in {long}"]
+    counts += [f"{tally.fallbacks} of {tally.requests} in {window}" for window, tally in rest]
+    lately = tallies[DEGRADED_WINDOWS[-1]].causes
+    return f"{', '.join(counts)}; {', '.join(f'{cause} {count}' for cause, count in sorted(lately.items()))}"
 
 
 def latency_signals(

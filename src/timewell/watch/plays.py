@@ -90,6 +90,10 @@ _FRESHNESS = Play(
             say="How old is each feature, and whose fault is it? The last failed run stands below the table.",
             type=("timewell freshness {group}",),
         ),
+        Step(
+            say="Does anybody refresh, and what is due, running or failing? Exit code 1 where no refresher is alive.",
+            type=("timewell refresher --status",),
+        ),
         Step(say="Is a file, a build, the registry or a source damaged?", type=("timewell doctor",)),
         Step(
             say="What was changed lately, and by whom?",
@@ -199,6 +203,43 @@ _ERROR_BUDGET = Play(
     call="operator",
 )
 
+_DEGRADED = Play(
+    name="Degraded",
+    means=(
+        "More answers than `[serving] most_degraded` allows have fallbacks in place of a group's values: what was read before, what "
+        "the caller gave as defaults, or null. Each is marked `degraded`; a model that does not look decides on them."
+    ),
+    diagnose=(
+        Step(
+            say="Of what cause, and of this group alone or of all?",
+            type=("timewell latency --since 15m",),
+        ),
+        Step(say="Does the online store answer, and does it hold its builds?", type=("timewell doctor",)),
+        Step(say="Was something promoted when it began?", type=("timewell history {group}",)),
+    ),
+    mitigate=(
+        Step(say="`no_answer`, `breaker_open`: the online store is down or slow; mend that, reads begin again by themselves."),
+        Step(say="`crowded`: it is asked too much; add workers (`[server] workers`), or let callers ask for fewer at a time."),
+        Step(
+            say="`emptied`, `rolled_back`: the store lost builds; fill it again.",
+            type=("timewell materialize online {group}",),
+            needs="online",
+        ),
+        Step(say="`not_computed`: what is computed on read could not be; the server's log names the group and why."),
+        Step(
+            say="Decisions must not be made on fallbacks: `[serving] on_unavailable = \"error\"` refuses such requests instead."
+        ),
+        Step(say="It takes long, and those who use the features know: keep it quiet meanwhile.", type=(_SILENCE,)),
+    ),
+    verify=(
+        Step(
+            say="Nothing is degraded any more, five minutes after the last fallback.",
+            type=("timewell latency --since 5m",),
+        ),
+        _EVALUATE,
+    ),
+)
+
 _QUALITY = Play(
     name="Quality",
     means="A test of the features fails on the values as they are: what models read is not what was promised.",
@@ -303,6 +344,7 @@ PLAYS: Final[Mapping[str, Play]] = {
         _SOURCE_LATE,
         _LATENCY,
         _ERROR_BUDGET,
+        _DEGRADED,
         _QUALITY,
         _GATE,
         _UNFINISHED,

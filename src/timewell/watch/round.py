@@ -6,28 +6,37 @@ Rule: what one measurement meets must not blind the others: it is logged, and th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from timewell.build.checks import TestOutcome
 from timewell.catalog.lookup import Catalog, load_catalog
-from timewell.errors import PromoteRefused, TimewellError
-from timewell.serve.budgets import latency
-from timewell.serve.slots import KEPT_US
+from timewell.errors import TimewellError
+from timewell.serve.budgets import counted, latency
+from timewell.serve.tally import ALL, Tallies, Tally
 from timewell.stores.project import Project
-from timewell.types import parse_duration
 from timewell.watch.alerting import Evaluation, evaluate
 from timewell.watch.freshness import RULE as FRESHNESS
 from timewell.watch.freshness import freshness, signals
+from timewell.watch.gates import RULE as GATE
+from timewell.watch.gates import gate_signals
 from timewell.watch.heartbeat import heartbeats
-from timewell.watch.measures import BURNS, burn_signals, gate_signal, latency_signals, quality_signals
+from timewell.watch.measures import (
+    BURNS,
+    DEGRADED,
+    DEGRADED_WINDOWS,
+    burn_signals,
+    degraded_signals,
+    latency_signals,
+    quality_signals,
+)
 from timewell.watch.signal import Signal, Subject
 from timewell.watch.unfinished import RULE as UNFINISHED
 from timewell.watch.unfinished import unfinished_signals
 
 log = logging.getLogger("timewell.watch")
 _LATENCY_OVER: Final = "15m"
-_KEPT: Final = sorted({one for burn in BURNS for one in burn.windows if parse_duration(one) <= KEPT_US})
+_WINDOWS: Final = sorted({*DEGRADED_WINDOWS, *(one for burn in BURNS for one in burn.windows)})
 
 Measure = Callable[[Project, Catalog], Iterable[Signal]]
 
@@ -74,28 +83,34 @@ def _freshness(project: Project, catalog: Catalog) -> list[Signal]:
 
 
 def _latency(project: Project, catalog: Catalog) -> list[Signal]:
-    owners = {group.compiled.ref: group.owner for group in catalog.groups.values()}
-    return latency_signals(
-        latency(project, _LATENCY_OVER, catalog=catalog), project=project.config.project, owners=owners
-    )
+    report = latency(project, _LATENCY_OVER, catalog=catalog)
+    return latency_signals(report, project=project.config.project, owners=_owners(catalog))
 
 
-def _budgets(project: Project, catalog: Catalog) -> list[Signal]:
-    failed = {window: latency(project, window, catalog=catalog).rows[0].error_rate for window in _KEPT}
-    subject, promised = Subject(project=project.config.project), project.config.serving.availability
-    return burn_signals(subject, failed, availability=promised, at_us=project.clock.now_us())
+def _answers(project: Project, catalog: Catalog) -> list[Signal]:
+    """Return whether requests are answered, and by what was asked for."""
+    found = {window: counted(project, window) for window in _WINDOWS}
+    failed = {window: _failed(tallies.get(ALL) or Tally()) for window, tallies in found.items()}
+    serving, name, now_us = project.config.serving, project.config.project, project.clock.now_us()
+    return [
+        *burn_signals(Subject(project=name), failed, availability=serving.availability, at_us=now_us),
+        *degraded_signals(found, allowed=serving.most_degraded, project=name, owners=_served(catalog, found), at_us=now_us),
+    ]
 
 
-def _gates(project: Project, catalog: Catalog) -> list[Signal]:
-    """Return what the last daily runs were refused for."""
-    found = []
-    for run in project.registry.runs.last():
-        group = catalog.groups.get((run.group, run.version))
-        if run.store == "offline" and group is not None:
-            subject = Subject(project=project.config.project, group=run.group, version=run.version)
-            refused = [run.problem] if run.error == PromoteRefused.code else []
-            found.append(gate_signal(subject, refused, owner=group.owner, at_us=project.clock.now_us()))
-    return found
+def _failed(tally: Tally) -> float | None:
+    return tally.errors / tally.requests if tally.requests else None
+
+
+def _owners(catalog: Catalog) -> dict[str, str]:
+    return {group.compiled.ref: group.owner for group in catalog.groups.values()}
+
+
+def _served(catalog: Catalog, found: Mapping[str, Tallies]) -> dict[str, str]:
+    """Return the owners of what is live online, and of what somebody asked for lately."""
+    live = {group.compiled.ref for group in catalog.live_groups() if any(one.online for one in group.compiled.features)}
+    asked = {name for tallies in found.values() for kind, name in tallies if kind == "group"}
+    return {ref: owner for ref, owner in _owners(catalog).items() if ref in live | asked}
 
 
 def _heartbeat(project: Project, _: Catalog) -> list[Signal]:
@@ -116,9 +131,9 @@ def _quality(project: Project, catalog: Catalog, tested: Sequence[TestOutcome]) 
 _MEASURES: Final[dict[tuple[str, ...], Measure]] = {
     (FRESHNESS,): _freshness,
     ("latency",): _latency,
-    tuple(burn.rule for burn in BURNS): _budgets,
-    ("gate",): _gates,
+    (*(burn.rule for burn in BURNS), DEGRADED): _answers,
+    (GATE,): gate_signals,
     (UNFINISHED,): unfinished_signals,
     ("heartbeat",): _heartbeat,
 }
-_WHOLE: Final = frozenset({FRESHNESS, "gate", UNFINISHED, "heartbeat"})
+_WHOLE: Final = frozenset({FRESHNESS, DEGRADED, GATE, UNFINISHED, "heartbeat"})

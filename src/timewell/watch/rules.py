@@ -104,6 +104,13 @@ RULES: Final[Mapping[str, Rule]] = {
             limits=_PROMISE,
         ),
         Rule(
+            name="degraded",
+            title="Answers are degraded",
+            grave="page",
+            runbook="degraded",
+            limits=_PROMISE,
+        ),
+        Rule(
             name="quality",
             title="A test of the features fails",
             grave="ticket",

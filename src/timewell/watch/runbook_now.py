@@ -17,14 +17,14 @@ from timewell.watch.alerts import Key, key_text
 from timewell.watch.freshness import FreshnessReport, FreshnessRow, freshness
 from timewell.watch.keeping import known_in
 from timewell.watch.listing import list_alerts
-from timewell.watch.measures import BURNS
+from timewell.watch.measures import BURNS, DEGRADED
 from timewell.watch.message import facts_of
 from timewell.watch.rules import SOURCE_LATE
 from timewell.watch.runbook import UNREAD, Case, Fact
 
 _LISTED: Final = 10
 _FRESHNESS: Final = frozenset({"freshness", SOURCE_LATE, "gate"})
-_LATENCIES: Final = frozenset({"latency", *(burn.rule for burn in BURNS)})
+_LATENCIES: Final = frozenset({"latency", DEGRADED, *(burn.rule for burn in BURNS)})
 _MEASURED: Final = _LATENCIES | {"freshness"}  # what is measured now says more than what an alert knows
 
 
@@ -108,7 +108,7 @@ def _latencies(project: Project, case: Case) -> Iterator[Fact]:
     """Tell how requests went in the last quarter of an hour."""
     report = latency(project, "15m")
     _, group, version, rule = case.key
-    name = f"{group}@{version}" if rule == "latency" else ""
+    name = f"{group}@{version}" if rule in {"latency", DEGRADED} else ""
     for row in report.rows:
         if (row.kind, row.name) in {("all", ""), ("group", name)}:
             yield f"requests of {row.name or 'all'}, 15m", _requests(row)

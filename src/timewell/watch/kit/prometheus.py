@@ -17,7 +17,7 @@ from timewell.config.notify import Severity
 from timewell.define.compiled import CompiledFeature
 from timewell.serve.budgets import ENOUGH, strictest
 from timewell.watch.kit.promql import BY_VERSION, Metrics, number
-from timewell.watch.measures import BURNS
+from timewell.watch.measures import BURNS, DEGRADED, DEGRADED_WINDOWS, FEW
 from timewell.watch.rules import RULES, SOURCE_LATE
 from timewell.watch.runbook_cases import Book
 from timewell.watch.runbook_links import runbook_link
@@ -132,12 +132,14 @@ def group_rules(watched: Watched, group: RegisteredGroup) -> Iterator[Prometheus
         yield from _freshness(watched, group, stored)
     if strictest(feature for feature in features if feature.online):
         yield from _latency(watched, group)
+    if any(feature.online for feature in features):
+        yield _degraded(watched, group)
     if any(feature.sla_us is not None for feature in features):
         # of what is stored by a live version the metrics say enough; services may pin others
         elsewhere = any(feature.sla_us is not None and not feature.stored for feature in features)
         yield _told(watched, "freshness", group, but="" if elsewhere else _sla(watched, group))
     for rule in RULES.values():  # what only Timewell can measure, it tells
-        if rule.owner == "group" and rule.name not in {"freshness", SOURCE_LATE, "latency"}:
+        if rule.owner == "group" and rule.name not in {"freshness", SOURCE_LATE, "latency", DEGRADED}:
             yield _told(watched, rule.name, group)
 
 
@@ -226,6 +228,31 @@ def _latency(watched: Watched, group: RegisteredGroup) -> Iterator[PrometheusRul
         summary=f"{share} of a latency budget is used up",
         shown=shown,
         **common,
+    )
+
+
+def _degraded(watched: Watched, group: RegisteredGroup) -> PrometheusRule:
+    """Return the rule of how many answers may have fallbacks in place of the group's values."""
+    metrics, name = watched.metrics, group.compiled.name
+
+    def lately(metric: str, window: str) -> str:
+        return f"sum by ({BY_VERSION}) (increase({metrics.of(metric, over=window, group=name)}))"
+
+    failing = []
+    for window in DEGRADED_WINDOWS:
+        # what failed has a cause, too; it is the error budget's
+        fallbacks = f"({lately('group_fallbacks_total', window)} - {lately('group_errors_total', window)})"
+        allowed = number(watched.config.serving.most_degraded)
+        failing.append(f"{fallbacks} / {lately('group_requests_total', window)} >= {allowed}\n  and {fallbacks} >= {FEW}")
+    return PrometheusRule(
+        alert="TimewellDegraded",
+        rule=DEGRADED,
+        expr="\n  and\n".join(failing),
+        severity=RULES[DEGRADED].grave,
+        owner=owner_of(watched, [feature for feature in group.compiled.features if feature.online]),
+        group=name,
+        summary=RULES[DEGRADED].title,
+        shown="{{ $value | humanizePercentage }} of the answers have fallbacks.",
     )
 
 
