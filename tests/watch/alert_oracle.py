@@ -13,7 +13,7 @@ from timewell.types import HOUR_US, MINUTE_US
 
 BREACH, ENTER_WARN, LEAVE_BREACH, LEAVE_WARN = 1.0, 0.8, 0.8, 0.7
 REPEAT_US, SLACK_US = 4 * HOUR_US, MINUTE_US
-MOST_AN_HOUR = 5
+MOST_AN_HOUR = 5  # three changes, that it comes and goes, and then what is worse than all that was said
 EVALUATIONS = 18  # in three hours
 CLOCK_BELIEVED_US = 50 * MINUTE_US  # an hour after it was set back by one, a clock shows nothing old any more
 
@@ -299,9 +299,16 @@ def _chatter(trace: Trace, name: str) -> list[str]:
     own = [said for said in trace.said if said.about == name]
     late = {group for said in own for group, level in said.listed.items() if level != "ok"}
     most = MOST_AN_HOUR + max(0, len(late) - 1)
-    times = [trace.true_us[said.tick] for said in own]
-    return [
-        f"chatter: {name} spoke {most + 1} times within the hour after {begin}"
-        for begin, end in zip(times, times[most:], strict=False)
-        if end - begin < HOUR_US
-    ]
+    found = []
+    for place, first in enumerate(own):
+        begin_us = trace.true_us[first.tick]
+        hour = [said for said in own[place:] if trace.true_us[said.tick] < begin_us + HOUR_US]
+        if len(hour) > most + _only_unseen_at_first(hour):
+            found.append(f"chatter: {name} spoke {len(hour)} times within the hour after {begin_us}")
+    return found
+
+
+def _only_unseen_at_first(hour: list[Said]) -> bool:
+    """Whether all that was said before it came and went was that nothing could be seen: a warning is news then, too."""
+    kinds = [said.kind for said in hour]
+    return "flapping" in kinds and set(kinds[: kinds.index("flapping")]) <= {"unknown", "resolved"}

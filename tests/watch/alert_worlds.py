@@ -1,8 +1,8 @@
 """Worlds of freshness: what really happened over many days, and what an evaluation with a troubled clock sees of it.
 
 Everything in a world follows from its seed: pipelines and sources that pause, stores that cannot be read, a clock that is set
-forward and back by an hour, daily runs in a zone with summer time, evaluations that pause and start anew, values that
-flutter, and people who acknowledge and silence.
+forward and back by an hour and once by 400 days, daily runs in a zone with summer time, evaluations that pause and start anew,
+values that flutter, and people who acknowledge and silence. Odd seeds are autumns, every fifth has the 400 days.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from timewell.watch.signal import Signal, Subject
 TICK_US = 10 * MINUTE_US
 PROJECT = "shop"
 BERLIN = ZoneInfo("Europe/Berlin")
-START = datetime(2026, 3, 20, tzinfo=UTC)  # summer time begins on the 29th, and ends on 25 October
-START_US = int(START.timestamp()) * SECOND_US
+SPRING = datetime(2026, 3, 20, tzinfo=UTC)  # summer time begins on the 29th
+AUTUMN = datetime(2026, 10, 15, tzinfo=UTC)  # and ends on the 25th
+LONG_US = 400 * DAY_US
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,12 @@ class Tick:
 class Spans:
     """Times at which something is so."""
 
-    def __init__(self, rng: random.Random, days: int, *, per_day: float, least_us: int, most_us: int) -> None:
-        count = max(1, round(days * per_day))
-        starts = sorted(rng.randrange(START_US, START_US + days * DAY_US) for _ in range(count))
+    def __init__(
+        self, rng: random.Random, days: tuple[int, int], *, per_day: float, least_us: int, most_us: int
+    ) -> None:
+        first_us, length = days
+        count = max(1, round(length * per_day))
+        starts = sorted(rng.randrange(first_us, first_us + length * DAY_US) for _ in range(count))
         self.spans = [(start, start + int(least_us * (most_us / least_us) ** rng.random())) for start in starts]
         self._starts = starts
 
@@ -104,10 +108,12 @@ class World:
     def __post_init__(self) -> None:
         rng = random.Random(self.seed)
         self._rng = rng
-        self.naive = bool(self.seed % 2)
+        self.naive = bool(self.seed // 2 % 2)
+        self.start = AUTUMN if self.seed % 2 else SPRING
+        self.start_us = int(self.start.timestamp()) * SECOND_US
 
         def spans(per_day: float, least_us: int, most_us: int) -> Spans:
-            return Spans(rng, self.days, per_day=per_day, least_us=least_us, most_us=most_us)
+            return Spans(rng, (self.start_us, self.days), per_day=per_day, least_us=least_us, most_us=most_us)
 
         self.paused = {group.name: spans(0.5, 10 * MINUTE_US, 12 * HOUR_US) for group in GROUPS}
         self.late = {name: spans(0.4, 30 * MINUTE_US, 14 * HOUR_US) for name in sorted({g.source for g in GROUPS})}
@@ -116,12 +122,14 @@ class World:
         self.hover = {group.name: spans(0.15, HOUR_US, 3 * HOUR_US) for group in GROUPS}
         self.off = spans(0.2, 20 * MINUTE_US, 5 * HOUR_US)
         self.steps = spans(self.steps_a_day, 20 * MINUTE_US, 30 * HOUR_US)
-        self._signs = {span: rng.choice([-1, 1]) for span in self.steps.spans}
+        self._set_us = {span: rng.choice([-1, 1]) * HOUR_US for span in self.steps.spans}
+        if self.seed % 5 == 1:
+            self._set_us[rng.choice(self.steps.spans)] = LONG_US
 
     def offset_us(self, true_us: int) -> int:
         """How far the clock is ahead of the truth."""
         span = self.steps.at(true_us)
-        return self._signs[span] * HOUR_US if span else 0
+        return self._set_us[span] if span else 0
 
     def complete_us(self, source: str, true_us: int) -> int:
         """Up to when a source is complete; its own clock is right."""
@@ -131,11 +139,11 @@ class World:
     def ticks(self) -> Iterator[Tick]:
         """Evaluate every ten minutes or so, except while nobody does."""
         rng, built = self._rng, {}
-        runs = {group.name: _runs(group, self.days) for group in GROUPS}
+        runs = {group.name: _runs(group, self.start, self.days) for group in GROUPS}
         for group in GROUPS:
-            built[group.name] = _Built(START_US, START_US, START_US, START_US, START_US)
+            built[group.name] = _Built(*[self.start_us] * 5)
         for number in range(self.days * DAY_US // TICK_US):
-            true_us = START_US + number * TICK_US + rng.randrange(20 * SECOND_US)
+            true_us = self.start_us + number * TICK_US + rng.randrange(20 * SECOND_US)
             for group in GROUPS:
                 self._run(group, runs[group.name], true_us, built[group.name])
             if self.off.at(true_us):
@@ -188,11 +196,12 @@ class World:
         return Seen(signal=signal, truth=truth)
 
 
-def _runs(group: Group, days: int) -> list[int]:
+def _runs(group: Group, start: datetime, days: int) -> list[int]:
     """When a group's pipeline runs, in true time."""
     if group.every_us:
-        return list(range(START_US, START_US + days * DAY_US, group.every_us))
+        start_us = int(start.timestamp()) * SECOND_US
+        return list(range(start_us, start_us + days * DAY_US, group.every_us))
     local = [
-        datetime(START.year, START.month, START.day, 3, 30, tzinfo=BERLIN) + timedelta(days=day) for day in range(days)
+        datetime(start.year, start.month, start.day, 3, 30, tzinfo=BERLIN) + timedelta(days=day) for day in range(days)
     ]
     return [int(moment.astimezone(UTC).timestamp()) * SECOND_US for moment in local]

@@ -218,8 +218,12 @@ _DEGRADED = Play(
         Step(say="Was something promoted when it began?", type=("timewell history {group}",)),
     ),
     mitigate=(
-        Step(say="`no_answer`, `breaker_open`: the online store is down or slow; mend that, reads begin again by themselves."),
-        Step(say="`crowded`: it is asked too much; add workers (`[server] workers`), or let callers ask for fewer at a time."),
+        Step(
+            say="`no_answer`, `breaker_open`: the online store is down or slow; mend that, reads begin again by themselves."
+        ),
+        Step(
+            say="`crowded`: it is asked too much; add workers (`[server] workers`), or let callers ask for fewer at a time."
+        ),
         Step(
             say="`emptied`, `rolled_back`: the store lost builds; fill it again.",
             type=("timewell materialize online {group}",),
@@ -227,7 +231,7 @@ _DEGRADED = Play(
         ),
         Step(say="`not_computed`: what is computed on read could not be; the server's log names the group and why."),
         Step(
-            say="Decisions must not be made on fallbacks: `[serving] on_unavailable = \"error\"` refuses such requests instead."
+            say='Decisions must not be made on fallbacks: `[serving] on_unavailable = "error"` refuses such requests instead.'
         ),
         Step(say="It takes long, and those who use the features know: keep it quiet meanwhile.", type=(_SILENCE,)),
     ),

@@ -94,7 +94,9 @@ def _answers(project: Project, catalog: Catalog) -> list[Signal]:
     serving, name, now_us = project.config.serving, project.config.project, project.clock.now_us()
     return [
         *burn_signals(Subject(project=name), failed, availability=serving.availability, at_us=now_us),
-        *degraded_signals(found, allowed=serving.most_degraded, project=name, owners=_served(catalog, found), at_us=now_us),
+        *degraded_signals(
+            found, allowed=serving.most_degraded, project=name, owners=_served(catalog, found), at_us=now_us
+        ),
     ]
 
 

@@ -243,7 +243,9 @@ def _degraded(watched: Watched, group: RegisteredGroup) -> PrometheusRule:
         # what failed has a cause, too; it is the error budget's
         fallbacks = f"({lately('group_fallbacks_total', window)} - {lately('group_errors_total', window)})"
         allowed = number(watched.config.serving.most_degraded)
-        failing.append(f"{fallbacks} / {lately('group_requests_total', window)} >= {allowed}\n  and {fallbacks} >= {FEW}")
+        failing.append(
+            f"{fallbacks} / {lately('group_requests_total', window)} >= {allowed}\n  and {fallbacks} >= {FEW}"
+        )
     return PrometheusRule(
         alert="TimewellDegraded",
         rule=DEGRADED,
