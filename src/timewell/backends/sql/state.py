@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from sqlalchemy import Connection, Dialect, insert, inspect, select
+from sqlalchemy import Connection, insert, inspect, make_url, select
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from timewell.backends.sql import schema
@@ -66,7 +66,7 @@ class SqlState:
         """Make the tables, unless another process was faster."""
         if self._is_made(connection):
             return
-        for statement in _creation(type(connection.dialect)):
+        for statement in _creation(connection.dialect.name):
             connection.exec_driver_sql(statement)
         connection.execute(insert(schema.FORMAT_TABLE).values(version_num=schema.FORMAT))
         connection.execute(insert(schema.head).values(schema.FIRST_HEAD))
@@ -104,10 +104,11 @@ def _is_empty(connection: Connection) -> bool:
 
 
 @cache
-def _creation(dialect: type[Dialect]) -> tuple[str, ...]:
+def _creation(dialect: str) -> tuple[str, ...]:
     """Return what makes an empty registry; written once, for that takes longer than making it."""
     tables = [*schema.METADATA.sorted_tables, schema.FORMAT_TABLE]
+    written_for = make_url(f"{dialect}://").get_dialect()()
     made: list[CreateTable | CreateIndex] = []
     for table in tables:
         made += [CreateTable(table), *map(CreateIndex, sorted(table.indexes, key=lambda index: str(index.name)))]
-    return tuple(str(one.compile(dialect=dialect())) for one in made)
+    return tuple(str(one.compile(dialect=written_for)) for one in made)
