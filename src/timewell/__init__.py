@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from timewell.define.aggregation import stddev as stddev
     from timewell.define.aggregation import sum as sum
     from timewell.define.aggregation import variance as variance
+    from timewell.define.contract import Contract as Contract
     from timewell.define.entity import Entity as Entity
     from timewell.define.feature import Feature as Feature
     from timewell.define.feature import FeatureGroup as FeatureGroup
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 _AGGREGATES = ("Aggregation", "latest", "sum", "count", "mean", "min", "max", "stddev", "variance", "count_distinct")
 _HOMES = {
     **dict.fromkeys((*_AGGREGATES, "first", "last", "last_n"), "timewell.define.aggregation"),
+    "Contract": "timewell.define.contract",
     "DistributionDiff": "timewell.watch.skew.difference",
     "Entity": "timewell.define.entity",
     "Explanation": "timewell.build.explain",

@@ -97,14 +97,16 @@ class FeatureStore(RunVerbs):
         return self._register(Loaded(entities=[("", found)]))
 
     def register_feature(
-        self, feature: Feature | FeatureGroup | Mapping[str, Any], *, bump: bool = False
+        self, feature: Feature | FeatureGroup | Mapping[str, Any], *, bump: bool = False, accept: bool = False
     ) -> RegisterReport:
         """Register a feature alone (a group of one under its own name), as a dict or a ``tw.Feature``."""
-        return self._register(Loaded(groups=[("", read_group(feature))]), bump=bump)
+        return self._register(Loaded(groups=[("", read_group(feature))]), bump=bump, accept=accept)
 
-    def register_group(self, group: FeatureGroup | Mapping[str, Any], *, bump: bool = False) -> RegisterReport:
-        """Register a feature group."""
-        return self._register(Loaded(groups=[("", read_group(group))]), bump=bump)
+    def register_group(
+        self, group: FeatureGroup | Mapping[str, Any], *, bump: bool = False, accept: bool = False
+    ) -> RegisterReport:
+        """Register a feature group; ``accept`` takes a contract that takes back what it said."""
+        return self._register(Loaded(groups=[("", read_group(group))]), bump=bump, accept=accept)
 
     def register_service(self, service: FeatureService | Mapping[str, Any]) -> RegisterReport:
         """Register a feature service; bare names are pinned to the versions that are live now."""
@@ -129,18 +131,23 @@ class FeatureStore(RunVerbs):
         return plan_folder(self.project, None if folder is None else Path(folder), bump=bump, wanted=wanted)
 
     def apply(
-        self, folder: str | Path | Plan | None = None, *, bump: bool = False, dry_run: bool = False
+        self,
+        folder: str | Path | Plan | None = None,
+        *,
+        bump: bool = False,
+        accept: bool = False,
+        dry_run: bool = False,
     ) -> RegisterReport:
         """Register every definition of a folder (the project's own by default), all or none.
 
         Given a plan, exactly what was planned; raises ``PlanOutdated`` where the folder or the registry changed since.
         """
-        report = apply_definitions(self.project, folder, bump=bump, dry_run=dry_run)
+        report = apply_definitions(self.project, folder, bump=bump, accept=accept, dry_run=dry_run)
         self._reader.forget_epoch()
         return report
 
-    def _register(self, loaded: Loaded, *, bump: bool = False) -> RegisterReport:
-        report = register(self.project, loaded, bump=bump)
+    def _register(self, loaded: Loaded, *, bump: bool = False, accept: bool = False) -> RegisterReport:
+        report = register(self.project, loaded, bump=bump, accept=accept)
         self._reader.forget_epoch()
         return report
 

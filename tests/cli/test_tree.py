@@ -40,6 +40,9 @@ TYPED = {
     "show": ("show", "order_amount_7d"),
     "search": ("search", "order", "amount"),
     "test": ("test",),
+    "contract show": ("contract", "show"),
+    "contract export": ("contract", "export", "--to", "kept"),
+    "contract check": ("contract", "check", "kept"),
     "deprecate": ("deprecate", "order_amount_7d@v1", "--reason", "for a test"),
     "retire": ("retire", "routes@v1", "--undo"),
     "materialize offline": ("materialize", "offline", "routes", "--start", "2025-12-30", "--end", "2025-12-31"),
@@ -118,6 +121,8 @@ def test_every_verb_prints_one_json_document_and_nothing_else(name, after, shop,
     if name == "alerts ack":
         break_a_promise("routes")
     typed = list(TYPED[name])
+    if name == "contract check":
+        cli("contract", "export", "--to", "kept")
     if name == "token revoke":
         typed[-1] = cli("token", "create", "--scope", "features.read", "--json").document["id"]
     ran = cli(*typed, "--json") if after else cli("--json", *typed)

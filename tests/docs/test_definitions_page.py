@@ -11,6 +11,7 @@ import yaml
 from timewell.define.aggregation import Aggregation
 from timewell.define.base import Definition
 from timewell.define.compiled import SEMANTIC_SOURCE_FIELDS
+from timewell.define.contract import Contract
 from timewell.define.entity import Entity
 from timewell.define.feature import GROUP_ONLY, Feature, FeatureGroup, FeatureService, LatencyBudget
 from timewell.define.load import DefinitionFile, load_folder
@@ -19,8 +20,8 @@ from timewell.define.tests import ExampleTest, NullRateTest, RangeTest, UniqueTe
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "definitions.md").read_text(encoding="utf-8")
 MODELS = [
-    Entity, Source, FeatureGroup, Feature, Aggregation, RangeTest, NullRateTest, UniqueTest, ExampleTest, LatencyBudget,
-    FeatureService,
+    Entity, Source, FeatureGroup, Feature, Aggregation, RangeTest, NullRateTest, UniqueTest, ExampleTest, Contract,
+    LatencyBudget, FeatureService,
 ]  # fmt: skip
 LITERAL = {"v1", "events", "exact"}  # defaults that the page gives as they are
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from timewell.backfill.shadow import complete, shadow_of
-from timewell.backfill.validation import checks_of_last, validate
+from timewell.backfill.validation import checks_of_last, contracts_of, validate
 from timewell.build.completeness import look_at
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, refuse_retired, source_catalog
 from timewell.errors import PromoteRefused, UnknownPromotion, UsageError
@@ -82,6 +82,7 @@ def _order(
     digest = staged_digest(staged)
     gaps = _gaps(group, shadow, staged, complete_us)
     problem = _problem(project, shadow, staged, gaps, digest)
+    problem = problem or _other_promises(project, group, shadow)
     if problem and force is None:
         raise PromoteRefused(feature=group.compiled.ref, problem=problem)
     return PromoteOrder(shadow=shadow.id, staged_digest=digest, reason=force or "")
@@ -107,6 +108,13 @@ def _problem(
         failed = reports[-1].body.get("failed", ())
         return "its validation failed: " + "; ".join(str(line) for line in failed)
     return ""
+
+
+def _other_promises(project: Project, group: RegisteredGroup, shadow: ShadowRecord) -> str:
+    """Return in words that a shadow was validated under other contracts than those that hold now."""
+    report = project.registry.shadows.validations(shadow.id)[-1]
+    same = report.body.get("contracts", {}) == contracts_of(group)
+    return "" if same else "its contracts changed since it was validated"
 
 
 def _gaps(

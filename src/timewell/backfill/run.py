@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from timewell import chance
-from timewell.backfill.gate import failures
+from timewell.backfill.gate import Judged, judged
 from timewell.backfill.ledger import Ledger, SourceState, Work, not_staged, work_of
 from timewell.backfill.partition import partitions
 from timewell.backfill.staging import Progress, Staging
@@ -44,7 +44,9 @@ class OfflineReport:
     rows, bytes
         Of the files computed now; in a dry run estimates, ``None`` where nothing is known.
     failures
-        Tests of the group that the new partitions fail: they were not promoted then.
+        Tests and contracts of the group that the new partitions fail: they were not promoted then.
+    told
+        What in them breaks contracts with the policy ``log``.
     forecast
         In a dry run, where ``computed`` is what is to be computed: which intervals, and what they cost.
     """
@@ -60,6 +62,7 @@ class OfflineReport:
     bytes: int | None
     snapshot: int
     failures: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
     forecast: Forecast | None = None
 
 
@@ -131,11 +134,11 @@ class _Run:
             ledger = Ledger.of(self._project, self._group)
             work = work_of(ledger, state, ready)
             try:
-                computed, failed = self._do(ledger, state, work)
+                computed, found = self._do(ledger, state, work)
             except (PromoteConflict, ShadowClosed, Superseded):
                 continue  # another run of this group came first: look again at what is left
             files += computed
-            return self._reported(len(every) - len(ready), len(ready) - len(work.held), len(work.held), files, failed)
+            return self._reported(len(every) - len(ready), len(ready) - len(work.held), len(work.held), files, found)
         raise StateBusy(what=f"the table of {self._group.compiled.ref}", waited_s=0)
 
     def foreseen(self) -> OfflineReport:
@@ -152,27 +155,27 @@ class _Run:
         left = not_staged(staged, ledger, state, work.missing)
         cost = forecast(project, name, left, version=version, live=version)
         counts = (len(every) - len(ready), len(ready) - len(work.held), len(work.held))
-        report = self._reported(*counts, files=(), failed=())
+        report = self._reported(*counts, files=(), found=Judged())
         skipped = report.skipped - cost.partitions
         return replace(
             report, computed=cost.partitions, skipped=skipped, rows=cost.rows, bytes=cost.bytes, forecast=cost
         )
 
-    def _do(self, ledger: Ledger, state: SourceState, work: Work) -> tuple[list[FileRecord], tuple[str, ...]]:
+    def _do(self, ledger: Ledger, state: SourceState, work: Work) -> tuple[list[FileRecord], Judged]:
         project = self._project
         computed: list[FileRecord] = []
-        failed: tuple[str, ...] = ()
+        found = Judged()
         if work.missing:
             shadow = self._shadow()
             left = not_staged(project.registry.shadows.staged(shadow.id), ledger, state, work.missing)
             staging = Staging(project=project, state=state, shadow=shadow, live=ledger.files)
             computed = staging.compute(left, self._progress)
-            failed = self._promote(shadow)
+            found = self._promote(shadow)
         if work.same:
             project.registry.commit_partitions(
                 [], work.same, actor=project.actor, at_us=project.clock.now_us(), action="materialize_offline"
             )
-        return computed, failed
+        return computed, found
 
     def _shadow(self) -> ShadowRecord:
         """Return the shadow that an earlier run left behind, or a new one."""
@@ -200,30 +203,30 @@ class _Run:
         mine = [one for one in open_ones if (one.kind, one.version) == ("run", version) and one.id not in promoted]
         return mine[0] if mine else None
 
-    def _promote(self, shadow: ShadowRecord) -> tuple[str, ...]:
-        """Make the shadow live if it passes the group's tests; returns those that it fails."""
+    def _promote(self, shadow: ShadowRecord) -> Judged:
+        """Make the shadow live if it passes the group's tests and contracts; returns what was found."""
         project, shadows = self._project, self._project.registry.shadows
         staged = shadows.staged(shadow.id)
-        failed = failures(project, self._group, [part.file for part in staged])
+        found = judged(project, self._group, [part.file for part in staged])
         digest, now_us = staged_digest(staged), project.clock.now_us()
-        if failed:
-            body = {"failures": list(failed)}
+        if found.failed:
+            body = {"failures": list(found.failed)}
             shadows.keep_validation(
                 ValidationRecord(
                     id=chance.new_id(), shadow=shadow.id, at_us=now_us, passed=False, staged_digest=digest, body=body
                 ),
                 actor=project.actor,
             )
-            return failed
+            return found
         try:
             shadows.promote([PromoteOrder(shadow=shadow.id, staged_digest=digest)], actor=project.actor, at_us=now_us)
         except PromoteConflict:
             shadows.abandon(shadow.id, actor=project.actor, at_us=now_us)
             raise
-        return ()
+        return found
 
     def _reported(
-        self, pending: int, free: int, held: int, files: Sequence[FileRecord], failed: tuple[str, ...]
+        self, pending: int, free: int, held: int, files: Sequence[FileRecord], found: Judged
     ) -> OfflineReport:
         group = self._group
         return OfflineReport(
@@ -237,5 +240,6 @@ class _Run:
             rows=sum(file.rows for file in files),
             bytes=sum(file.bytes for file in files),
             snapshot=self._project.registry.epoch_map().snapshots.get(group.key, 0),
-            failures=failed,
+            failures=found.failed,
+            told=found.told,
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from timewell import chance
 from timewell.backfill.function import disagreements
-from timewell.backfill.gate import failures
+from timewell.backfill.gate import judged
 from timewell.backfill.shadow import shadow_of
 from timewell.backfill.validate import Check, Live, Outcome, PartitionRows, ValidationReport, compare, parse_checks
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, source_catalog
@@ -61,11 +61,17 @@ def validate(
     now_us = project.clock.now_us()
     digest = staged_digest(staged)
     body = {**report.to_dict(), "failed": [line.detail for line in report.outcomes if line.verdict == "fail"]}
+    body["contracts"] = contracts_of(group)
     record = ValidationRecord(
         id=chance.new_id(), shadow=shadow.id, at_us=now_us, passed=report.passed, staged_digest=digest, body=body
     )
     project.registry.shadows.keep_validation(record, actor=project.actor)
     return report
+
+
+def contracts_of(group: RegisteredGroup) -> dict[str, object]:
+    """Return the contracts of a group's features, as a report keeps which ones it was made with."""
+    return {one.name: one.contract.dump() for one in group.compiled.features if one.contract is not None}
 
 
 def _rows(project: Project, file: FileRecord) -> PartitionRows:
@@ -80,11 +86,10 @@ def _extra(
     shadow: ShadowRecord,
     staged: Sequence[StagedPartition],
 ) -> list[Outcome]:
-    """Return what fails besides the comparison: the group's tests, and a function that is not what it is called."""
-    found = [
-        Outcome.failed(feature="", check="tests", detail=text)
-        for text in failures(project, group, [part.file for part in staged])
-    ]
+    """Return what is found besides the comparison: by tests, contracts, and of a function that is not what it is called."""
+    seen = judged(project, group, [part.file for part in staged])
+    found = [Outcome.failed(feature="", check="tests", detail=text) for text in seen.failed]
+    found += [Outcome(feature="", check="contract", verdict="told", detail=text) for text in seen.told]
     if shadow.engine == "function" and staged:
         wrong = disagreements(project, session, group, staged)
         found += [Outcome.failed(feature=item.feature, check="definition", detail=str(item)) for item in wrong]

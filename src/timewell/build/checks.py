@@ -1,4 +1,4 @@
-"""The tests of a feature (``tests:`` in its definition), run against its values or against worked examples."""
+"""The tests and the contract of a feature, run against its values; worked examples, against rows of their own."""
 
 from __future__ import annotations
 
@@ -9,22 +9,27 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from timewell.build.snapshot import SnapshotRequest, snapshot
+from timewell.build.snapshot import SnapshotRequest, exact_query, filled_rows, snapshot
+from timewell.catalog.broken import broken, told
 from timewell.catalog.lookup import RegisteredGroup
 from timewell.define.compiled import CompiledFeature
+from timewell.define.contract import Policy
 from timewell.define.dtypes import element_of, is_numeric
 from timewell.define.source import Source
 from timewell.define.tests import ExampleTest, FeatureTest, NullRateTest, RangeTest, UniqueTest
 from timewell.errors import DefinitionError, MissingKey
 from timewell.stores.arrow import to_arrow_type
 from timewell.stores.offline import EngineSession, OfflineEngine
-from timewell.stores.query import INSTANT, SourceCatalog
+from timewell.stores.query import AS_OF, INSTANT, TIME_SUFFIX, SourceCatalog
 from timewell.types import DAY_US, format_instant, parse_instant
 
+SAMPLED = 10_000  # entities whose values a contract is held against where only some are wanted
+CONTRACT = "contract"
 _TOLERANCE = 1e-9
 
 
@@ -34,8 +39,12 @@ class TestOutcome:
 
     Attributes
     ----------
+    test
+        Its type; of a contract ``contract`` and what it asks for.
     detail
         What was found, with the number that decided.
+    policy
+        ``log`` where it is a contract's that only tells what breaks it.
     """
 
     __test__ = False  # not a pytest class
@@ -45,49 +54,121 @@ class TestOutcome:
     test: str
     passed: bool
     detail: str
+    policy: Policy = "strict"
+
+    @property
+    def refuses(self) -> bool:
+        """Whether what it was held against must not go on."""
+        return not self.passed and self.policy == "strict"
+
+    def __str__(self) -> str:
+        return f"{self.feature} {self.test}: {self.detail}"
 
 
 def run_checks(
-    engine: OfflineEngine, session: EngineSession, group: RegisteredGroup, *, now_us: int
+    engine: OfflineEngine, session: EngineSession, group: RegisteredGroup, *, now_us: int, sampled: int | None = None
 ) -> list[TestOutcome]:
-    """Run every test of a group's features: examples on their own rows, the others on the values at ``now``."""
-    tested = [feature for feature in group.compiled.features if feature.tests]
+    """Run every test of a group's features: examples on their own rows, the others on the values at ``now``.
+
+    Parameters
+    ----------
+    sampled
+        Hold contracts against the values of at most so many entities, where no test needs those of all.
+    """
+    tested = [feature for feature in group.compiled.features if feature.tests or feature.contract]
     on_values = [feature for feature in tested if any(not isinstance(test, ExampleTest) for test in feature.tests)]
-    values: pa.Table | None = None
-    if on_values:
-        values = snapshot(session, SnapshotRequest(group=group, features=on_values, as_ofs=[now_us]))
+    promising = [feature for feature in tested if feature.contract is not None and feature.contract.tests()]
+    asked = [feature for feature in tested if feature in on_values or feature in promising]
+    rows = _values(session, group, asked, now_us, None if on_values else sampled) if asked else pa.table({})
     outcomes = []
     for feature in tested:
-        for test in feature.tests:
-            if isinstance(test, ExampleTest):
-                try:
-                    passed, detail = _example(engine, group, feature, test)
-                except pa.ArrowException as problem:
-                    where, hint = f"{group.compiled.name}.{feature.name}", "Write rows and keys in the columns' types."
-                    text = f"an example's rows or entity do not fit the source's columns: {problem}"
-                    raise DefinitionError(problem=text, where=where, hint=hint) from None
-            else:
-                _refuse_unfit(test, group, feature)
-                passed, detail = _on_values(
-                    test, values[feature.name] if values is not None else pa.chunked_array([[]])
-                )
-            name, owner = test.type, group.compiled.name
-            outcomes.append(TestOutcome(group=owner, feature=feature.name, test=name, passed=passed, detail=detail))
+        outcomes += [
+            _outcome(group, feature, test, _worked(engine, group, feature, test))
+            if isinstance(test, ExampleTest)
+            else _of_values(group, feature, test, rows)
+            for test in feature.tests
+        ]
+        outcomes += _promised(group, feature, rows)
     return outcomes
+
+
+def _values(
+    session: EngineSession, group: RegisteredGroup, features: Sequence[CompiledFeature], now_us: int, most: int | None
+) -> pa.Table:
+    """Return the values of every entity at an instant, or of so many, evenly drawn."""
+    if most is None:
+        return snapshot(session, SnapshotRequest(group=group, features=features, as_ofs=[now_us]))
+    query = exact_query(group, features)
+    probes = session.entities(query, [now_us])
+    if probes.num_rows > most:
+        probes = probes.take(np.linspace(0, probes.num_rows - 1, most).astype(np.int64))
+    return filled_rows(session, query, probes, keep_expired=False)
 
 
 def check_rows(group: RegisteredGroup, rows: pa.Table) -> list[TestOutcome]:
-    """Run the tests that look at values on the rows of one partition; examples are not about these."""
+    """Run the tests that look at values, and contracts, on rows of a partition or a build; examples are not about these."""
     outcomes = []
     for feature in group.compiled.features:
-        for test in feature.tests:
-            if isinstance(test, ExampleTest) or feature.name not in rows.column_names:
-                continue
-            _refuse_unfit(test, group, feature)
-            passed, detail = _on_values(test, rows[feature.name])
-            name, owner = test.type, group.compiled.name
-            outcomes.append(TestOutcome(group=owner, feature=feature.name, test=name, passed=passed, detail=detail))
+        if feature.name in rows.column_names:
+            tests = [test for test in feature.tests if not isinstance(test, ExampleTest)]
+            outcomes += [_of_values(group, feature, test, rows) for test in tests]
+            outcomes += _promised(group, feature, rows)
     return outcomes
+
+
+def _of_values(group: RegisteredGroup, feature: CompiledFeature, test: FeatureTest, rows: pa.Table) -> TestOutcome:
+    _refuse_unfit(test, group, feature)
+    return _outcome(group, feature, test, _on_values(test, rows[feature.name]))
+
+
+def _promised(group: RegisteredGroup, feature: CompiledFeature, rows: pa.Table) -> list[TestOutcome]:
+    """Hold a feature's values against its contract."""
+    contract = feature.contract
+    if contract is None or not contract.tests():
+        return []
+    living = _living(rows, feature)
+    outcomes = []
+    for rule in contract.tests():
+        problem = told(rule, living, contract)
+        outcomes.append(
+            TestOutcome(
+                group=group.compiled.name,
+                feature=feature.name,
+                test=f"{CONTRACT} {'nullable' if rule.type == 'null_rate' else rule.type}",
+                passed=not problem,
+                detail=problem or f"{len(living):,} values keep it",
+                policy=contract.policy,
+            )
+        )
+    return outcomes
+
+
+def _living(rows: pa.Table, feature: CompiledFeature) -> pa.ChunkedArray:
+    """Return a feature's values without those that are null because they are expired: that is no one's promise."""
+    time = feature.name + TIME_SUFFIX
+    if feature.ttl_us is None or time not in rows.column_names:
+        return rows[feature.name]
+    at = rows[INSTANT] if INSTANT in rows.column_names else rows[AS_OF].cast(pa.int64())
+    alive = pc.less(pc.subtract(at, rows[time]), feature.ttl_us)
+    return rows[feature.name].filter(pc.fill_null(alive, False))
+
+
+def _outcome(
+    group: RegisteredGroup, feature: CompiledFeature, test: FeatureTest, found: tuple[bool, str]
+) -> TestOutcome:
+    name, owner = test.type, group.compiled.name
+    return TestOutcome(group=owner, feature=feature.name, test=name, passed=found[0], detail=found[1])
+
+
+def _worked(
+    engine: OfflineEngine, group: RegisteredGroup, feature: CompiledFeature, test: ExampleTest
+) -> tuple[bool, str]:
+    try:
+        return _example(engine, group, feature, test)
+    except pa.ArrowException as problem:
+        where, hint = f"{group.compiled.name}.{feature.name}", "Write rows and keys in the columns' types."
+        text = f"an example's rows or entity do not fit the source's columns: {problem}"
+        raise DefinitionError(problem=text, where=where, hint=hint) from None
 
 
 def _on_values(test: FeatureTest, column: pa.ChunkedArray) -> tuple[bool, str]:
@@ -119,7 +200,7 @@ def _in_range(test: RangeTest, column: pa.ChunkedArray) -> tuple[bool, str]:
     allowed = f"[{'' if test.min is None else test.min}, {'' if test.max is None else test.max}]"
     if low is None or high is None:
         return True, "no values"
-    inside = (test.min is None or low >= test.min) and (test.max is None or high <= test.max)
+    inside = not pc.any(broken(test, column)).as_py()
     return inside, f"values lie in [{low}, {high}], allowed {allowed}"
 
 

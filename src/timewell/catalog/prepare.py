@@ -13,14 +13,18 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from timewell.catalog.broken import broken, shown, unfit
 from timewell.catalog.lookup import Catalog, RegisteredGroup, refuse_retired
 from timewell.catalog.on_demand import inputs_of, texts_of, with_transforms
 from timewell.define.compiled import CompiledFeature, CompiledGroup, changed_fields, compile_group, semantics
+from timewell.define.contract import taken_back
 from timewell.define.dtypes import accepts, result_type
 from timewell.define.entity import Entity
 from timewell.define.feature import FeatureGroup, FeatureService
 from timewell.define.source import Source
 from timewell.errors import (
+    ContractConflict,
+    ContractMismatch,
     DefinitionError,
     DuplicateFeature,
     InvalidName,
@@ -31,7 +35,7 @@ from timewell.errors import (
     VersionConflict,
     WrongColumnType,
 )
-from timewell.stores.arrow import to_scalar
+from timewell.stores.arrow import to_arrow_type, to_scalar
 from timewell.stores.offline import EngineSession
 from timewell.stores.query import AS_OF, TIME_SUFFIX, GroupQuery
 from timewell.stores.registry import DefinitionKind, DefinitionRecord
@@ -100,7 +104,13 @@ def _pin(reference: str, catalog: Catalog) -> str:
 
 
 def prepare_group(
-    group: FeatureGroup, catalog: Catalog, session: EngineSession, *, require_owner: bool = True, bump: bool = False
+    group: FeatureGroup,
+    catalog: Catalog,
+    session: EngineSession,
+    *,
+    require_owner: bool = True,
+    bump: bool = False,
+    accept: bool = False,
 ) -> PreparedGroup:
     """Check a group and make its record.
 
@@ -111,15 +121,18 @@ def prepare_group(
     session
         An engine session over these sources.
     bump
-        Give a changed meaning the next version instead of refusing it.
+        Give a changed meaning, or a contract that takes back what it promised, the next version instead of refusing it.
+    accept
+        Take such a contract under the same version.
 
     Raises
     ------
-    UnknownSource, MissingColumn, WrongColumnType, MissingOwner, DuplicateFeature, VersionConflict, SchemaChanged, ...
+    UnknownSource, MissingColumn, WrongColumnType, MissingOwner, DuplicateFeature, VersionConflict, SchemaChanged,
+    ContractConflict, ContractMismatch, ...
     """
     group = with_transforms(group, catalog)
     if group.source is None:
-        return _prepare_on_demand(group, catalog, require_owner=require_owner, bump=bump)
+        return _prepare_on_demand(group, catalog, require_owner=require_owner, bump=bump, accept=accept)
     if group.source not in catalog.sources:
         raise UnknownSource(asked=group.source, known=sorted(catalog.sources), where=group.name)
     source = catalog.sources[group.source]
@@ -127,7 +140,7 @@ def prepare_group(
     columns = session.columns(source)
     compiled = compile_group(group, source=source, entity=entity)
     _check_names(compiled, catalog, require_owner=require_owner)
-    group, compiled = _settle_version(group, compiled, catalog, bump=bump)
+    group, compiled = _settle_version(group, compiled, catalog, bump=bump, accept=accept)
     settled = _settled_types(entity, catalog)
     key_types = tuple(
         _key_type(compiled, name, declared or settled.get(name), columns) for name, declared in _keys(entity)
@@ -155,11 +168,13 @@ def prepare_group(
     return PreparedGroup(registered=registered, record=_record(registered))
 
 
-def _prepare_on_demand(group: FeatureGroup, catalog: Catalog, *, require_owner: bool, bump: bool) -> PreparedGroup:
+def _prepare_on_demand(
+    group: FeatureGroup, catalog: Catalog, *, require_owner: bool, bump: bool, accept: bool
+) -> PreparedGroup:
     """Check a group whose features all have transforms: it reads no source and nothing of it is stored."""
     compiled = compile_group(group, source=None)
     _check_names(compiled, catalog, require_owner=require_owner)
-    group, compiled = _settle_version(group, compiled, catalog, bump=bump)
+    group, compiled = _settle_version(group, compiled, catalog, bump=bump, accept=accept)
     dtypes = _promised(compiled)
     registered = RegisteredGroup(
         compiled=compiled,
@@ -177,8 +192,11 @@ def _prepare_on_demand(group: FeatureGroup, catalog: Catalog, *, require_owner: 
 
 
 def _promised(compiled: CompiledGroup) -> dict[str, str]:
-    """Return the types that transforms promise."""
-    return {feature.name: str(used.returns) for feature in compiled.on_demand if (used := feature.transform)}
+    """Return the types that transforms promise; a contract has to fit them."""
+    found = {feature.name: str(used.returns) for feature in compiled.on_demand if (used := feature.transform)}
+    for feature in compiled.on_demand:
+        _check_contract(feature, found[feature.name])
+    return found
 
 
 def _record(registered: RegisteredGroup) -> DefinitionRecord:
@@ -257,26 +275,42 @@ def _check_columns(compiled: CompiledGroup) -> None:
 
 
 def _settle_version(
-    group: FeatureGroup, compiled: CompiledGroup, catalog: Catalog, *, bump: bool
+    group: FeatureGroup, compiled: CompiledGroup, catalog: Catalog, *, bump: bool, accept: bool
 ) -> tuple[FeatureGroup, CompiledGroup]:
-    """Refuse another meaning under a registered version, or give it the next version."""
+    """Refuse another meaning or promise under a registered version, or give it the next version."""
     known = catalog.groups.get((group.name, group.version))
     if known is not None:
         refuse_retired(known, live=catalog.epochs.live[group.name])
-    if known is None or known.compiled.content_hash == compiled.content_hash:
+    if known is None or _keeps(known, compiled, accept=accept):
         return group, compiled
     if not bump:
         present = semantics(group, compiled.every_feature, compiled.source, compiled.entity)
-        changed = changed_fields(known.semantics, present)
-        raise VersionConflict(name=group.name, version=group.version, changed=changed)
+        if changed := changed_fields(known.semantics, present):
+            raise VersionConflict(name=group.name, version=group.version, changed=changed)
+        raise ContractConflict(name=group.name, version=group.version, problem="; ".join(_taken_back(known, compiled)))
     taken = [version for name, version in catalog.groups if name == group.name]
     for version in taken:  # the change may have been bumped before: then this is that version
         again = replace(compiled, version=version)
-        if catalog.groups[group.name, version].compiled.content_hash == again.content_hash:
+        if _keeps(catalog.groups[group.name, version], again, accept=accept):
             refuse_retired(catalog.groups[group.name, version], live=catalog.epochs.live[group.name])
             return group.model_copy(update={"version": version}), again
     version = next_version(group.version, taken)
     return group.model_copy(update={"version": version}), replace(compiled, version=version)
+
+
+def _keeps(known: RegisteredGroup, compiled: CompiledGroup, *, accept: bool) -> bool:
+    """Whether a version that is registered can become this one: it means the same and promises no less."""
+    same = known.compiled.content_hash == compiled.content_hash
+    return same and (accept or not _taken_back(known, compiled))
+
+
+def _taken_back(known: RegisteredGroup, compiled: CompiledGroup) -> list[str]:
+    before = {feature.name: feature.contract for feature in known.compiled.every_feature}
+    return [
+        f"{feature.name}: {problem}"
+        for feature in compiled.every_feature
+        for problem in taken_back(before.get(feature.name), feature.contract)
+    ]
 
 
 def next_version(version: str, taken: Sequence[str]) -> str:
@@ -335,6 +369,7 @@ def _value_type(compiled: CompiledGroup, feature: CompiledFeature, columns: Mapp
         raise WrongColumnType(table=table, column=feature.column, found=column_type, wanted=wanted, where=feature.name)
     dtype = result_type(feature.type, column_type)
     _check_empty(feature, dtype)
+    _check_contract(feature, dtype)
     return dtype
 
 
@@ -345,6 +380,24 @@ def _check_empty(feature: CompiledFeature, dtype: str) -> None:
         problem = f"empty: {feature.empty!r} is not a {dtype}"
         hint = f"Give a {dtype} or null, or leave empty out."
         raise DefinitionError(problem=problem, where=feature.name, hint=hint) from None
+
+
+def _check_contract(feature: CompiledFeature, dtype: str) -> None:
+    """Refuse a contract that values of the feature's type, or the value of an empty window, could not keep."""
+    if feature.contract is None:
+        return
+    if problem := unfit(feature.contract, dtype):
+        raise ContractMismatch(feature=feature.name, problem=problem)
+    if feature.empty is None:  # of an entity that is not there: see Contract
+        return
+    value = pa.array([to_scalar(feature.empty, dtype).as_py()], to_arrow_type(dtype))
+    for test in feature.contract.tests():
+        if broken(test, value)[0].as_py():
+            problem = (
+                f"where no row counts its value is {shown(feature.empty)}, which the contract's {test.type} refuses"
+            )
+            hint = "Allow that value in the contract, or say what an empty one is: `empty: ...`."
+            raise ContractMismatch(feature=feature.name, problem=problem, hint=hint)
 
 
 def _digest(value: object) -> str:

@@ -15,6 +15,7 @@ from timewell.cli import (
     alerts,
     build,
     care,
+    contract,
     define,
     freshness,
     operations,
@@ -116,6 +117,9 @@ def _define(tree: TyperGroup) -> None:
     _add(tree, DEFINE, "show", define.show)
     _add(tree, DEFINE, "search", define.search)
     _add(tree, DEFINE, "test", define.run_tests)
+    text = "Show what features promise of their values, keep it in files, and hold those against what is registered."
+    verbs = {"show": contract.show, "export": contract.export, "check": contract.check}
+    _add_group(tree, DEFINE, "contract", text, verbs)
     _add(tree, DEFINE, "deprecate", versions.deprecate)
     _add(tree, DEFINE, "retire", versions.retire)
 

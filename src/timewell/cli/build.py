@@ -12,6 +12,8 @@ from timewell.errors import UsageError
 from timewell.types import format_instant, parse_range
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from timewell.backfill.run import OfflineReport
     from timewell.build.leakage_report import LeakageReport
     from timewell.build.trainingset import TrainingFile
@@ -66,6 +68,7 @@ def materialize_offline(
             screen.line(f"{item.group}@{item.version}")
             for line in forecast_lines(item.forecast) if item.forecast else ():
                 screen.line(f"  {line}")
+        _show_told(screen, reports)
         if any(item.pending for item in reports):
             screen.line("pending: the end of these partitions lies after what the source holds; run again later")
 
@@ -87,6 +90,7 @@ def _offline(report: "OfflineReport") -> dict[str, object]:
         "rows": report.rows,
         "bytes": report.bytes,
         "snapshot": report.snapshot,
+        "told": report.told,
         **({"forecast": report.forecast.to_dict()} if report.forecast else {}),
     }
 
@@ -124,6 +128,7 @@ def materialize_online(
             (f"{item.group}@{item.version}", item.action, item.rows, item.written, item.deleted) for item in reports
         ]
         screen.table(("group", "build", "rows", "written", "deleted"), rows)
+        _show_told(screen, reports)
         for item in reports:
             if item.action == "computed":
                 screen.line(f"{item.group}@{item.version} stores nothing online: a read computes it")
@@ -145,7 +150,15 @@ def _online(report: "OnlineReport") -> dict[str, object]:
         "rows": report.rows,
         "written": report.written,
         "deleted": report.deleted,
+        "told": report.told,
     }
+
+
+def _show_told(screen: Screen, reports: "Sequence[OfflineReport] | Sequence[OnlineReport]") -> None:
+    """Print what breaks contracts that only tell."""
+    for item in reports:
+        for text in item.told:
+            screen.line(f"{item.group}@{item.version} breaks a contract (policy log): {text}")
 
 
 def _instant(instant_us: int | None, otherwise: str | None) -> str | None:

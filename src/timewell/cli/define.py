@@ -10,6 +10,7 @@ from timewell.cli.verb import Answer, Session, names_in, verb
 from timewell.errors import UsageError
 
 if TYPE_CHECKING:
+    from timewell.build.checks import TestOutcome
     from timewell.run.describe import FeatureRow
     from timewell.run.register import RegisterReport
 
@@ -77,6 +78,9 @@ def apply(
         typer.Argument(metavar="[FOLDER]", help="Folder of YAML and Python definitions; the project's own by default."),
     ] = None,
     bump: Annotated[bool, typer.Option("--bump", help="Give a group whose meaning changed the next version.")] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Take a contract that takes back what it said under the same version.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and test everything, register nothing.")] = False,
     plan: Annotated[
         Path | None,
@@ -93,10 +97,13 @@ def apply(
     """
     if plan is None:
         place = definitions_folder(session, folder)
-        report = session.store.apply(place, bump=bump, dry_run=dry_run)
+        report = session.store.apply(place, bump=bump, accept=accept, dry_run=dry_run)
     else:
         place = plan
-        report = _apply_plan(session, plan, folder, bump=bump, dry_run=dry_run)
+        if folder is not None or bump:
+            problem = "--plan says which folder and whether to bump"
+            raise UsageError(problem=problem, hint=f"timewell apply --plan {plan}")
+        report = _apply_plan(session, plan, accept=accept, dry_run=dry_run)
 
     def show(screen: Screen) -> None:
         if not report.outcomes:
@@ -105,7 +112,10 @@ def apply(
         rows = [(item.kind, item.name, item.version or None, item.action) for item in report.outcomes]
         screen.table(("kind", "name", "version", "outcome"), rows)
         if report.tests:
-            screen.line(f"tests: {len(report.tests)} passed")
+            told = [item for item in report.tests if not item.passed]
+            screen.line(f"tests: {len(report.tests) - len(told)} passed")
+            for item in told:
+                screen.line(f"breaks a contract (policy log): {item}")
         if dry_run:
             screen.line("dry run: nothing was registered")
 
@@ -113,23 +123,21 @@ def apply(
     return Answer(document={"outcomes": outcomes, "tests": plain(report.tests), "dry_run": dry_run}, show=show)
 
 
-def _apply_plan(session: Session, file: Path, folder: Path | None, *, bump: bool, dry_run: bool) -> "RegisterReport":
+def _apply_plan(session: Session, file: Path, *, accept: bool, dry_run: bool) -> "RegisterReport":
     """Apply a plan that was kept as JSON."""
     import json
 
     from timewell.plan.plan import Plan
     from timewell.run.review import apply_plan
 
-    if folder is not None or bump:
-        problem = "--plan says which folder and whether to bump"
-        raise UsageError(problem=problem, hint=f"timewell apply --plan {file}")
     try:
         body = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
         raise UsageError(
             problem=f"{file} cannot be read as a plan: {problem}", hint="timewell plan --json > plan.json"
         ) from None
-    return apply_plan(session.store.project, Plan.from_dict(body if isinstance(body, dict) else {}), dry_run=dry_run)
+    plan = Plan.from_dict(body if isinstance(body, dict) else {})
+    return apply_plan(session.store.project, plan, accept=accept, dry_run=dry_run)
 
 
 def definitions_folder(session: Session, folder: Path | None) -> Path:
@@ -228,13 +236,19 @@ def run_tests(
     Example: timewell test transactions
     """
     outcomes = session.store.test(names_in(names) or None)
-    failed = sum(not outcome.passed for outcome in outcomes)
+    failed = sum(outcome.refuses for outcome in outcomes)
+    told = sum(not outcome.passed for outcome in outcomes) - failed
 
     def show(screen: Screen) -> None:
         if outcomes:
-            rows = [(item.feature, item.test, "passed" if item.passed else "FAILED", item.detail) for item in outcomes]
+            rows = [(item.feature, item.test, _result(item), item.detail) for item in outcomes]
             screen.table(("feature", "test", "result", "found"), rows)
-        screen.line(f"tests: {len(outcomes) - failed} passed, {failed} failed")
+        more = f", {told} told (policy log)" if told else ""
+        screen.line(f"tests: {len(outcomes) - failed - told} passed, {failed} failed{more}")
 
     document = {"passed": failed == 0, "tests": outcomes}
     return Answer(document=document, show=show, exit_code=1 if failed else 0)
+
+
+def _result(outcome: "TestOutcome") -> str:
+    return "passed" if outcome.passed else "FAILED" if outcome.refuses else "told"

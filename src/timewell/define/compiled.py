@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from timewell.define.aggregation import ZERO_WHEN_EMPTY, Aggregation
+from timewell.define.contract import Contract
 from timewell.define.dtypes import ValueType
 from timewell.define.entity import Entity
 from timewell.define.feature import COMPUTED, Accuracy, Feature, FeatureGroup, LatencyBudget, Tier
@@ -61,6 +62,7 @@ class CompiledFeature:
     budget_us: Mapping[str, int]
     transform: TransformUse | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
+    contract: Contract | None = None
 
     @property
     def is_latest(self) -> bool:
@@ -205,6 +207,7 @@ def _compile_feature(feature: Feature, group: FeatureGroup) -> CompiledFeature:
         tags=tuple(dict.fromkeys((*group.tags, *feature.tags))),
         tests=tuple(chosen("tests") or ()),
         budget_us=_given(budget),
+        contract=feature.contract,
     )
 
 
@@ -240,6 +243,7 @@ def _on_demand(feature: Feature, group: FeatureGroup, chosen: Callable[[str], An
         budget_us=_given(chosen("latency_budget")),
         transform=feature.transform,
         inputs=feature.inputs,
+        contract=feature.contract,
     )
 
 

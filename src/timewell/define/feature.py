@@ -10,6 +10,7 @@ from timewell.define.aggregation import Aggregation
 from timewell.define.base import Definition, DurationUs, Name, SourceName, Version
 from timewell.define.cadence import Refresh
 from timewell.define.checks import AnyCheck
+from timewell.define.contract import Contract
 from timewell.define.on_demand import AnyTransform
 from timewell.define.tests import FeatureTest
 from timewell.errors import DefinitionError, DuplicateFeature, MissingField
@@ -18,7 +19,7 @@ Accuracy = Literal["exact", "snapshot"]
 Tier = Literal["hot", "warm", "cold"]
 ONLY_STORED = ("entity", "source", "filter", "every", "available_after", "refresh", "validation")
 NOT_ON_DEMAND = ("aggregation", "ttl", "empty")
-_OF_THE_VALUE = ("aggregation", "transform", "inputs", "empty")
+_OF_THE_VALUE = ("aggregation", "transform", "inputs", "empty", "contract")
 COMPUTED: Literal["computed"] = "computed"
 GROUP_ONLY = (
     "entity",
@@ -98,6 +99,8 @@ class Feature(_Defaults):
         takes its own name.
     empty
         Value where no row counts, instead of the aggregate's own (0 for count, count_distinct and sum, else null).
+    contract
+        What its values promise: a :class:`Contract`.
 
     Examples
     --------
@@ -111,6 +114,7 @@ class Feature(_Defaults):
     transform: AnyTransform | None = None
     inputs: dict[str, str] = Field(default_factory=dict)
     empty: Any = None
+    contract: Contract | None = None
     entity: Name | None = None
     source: SourceName | None = None
     version: Version | None = None

@@ -37,6 +37,13 @@ class UniqueTest(Definition):
     type: Literal["unique"] = "unique"
 
 
+class CategoriesTest(Definition):
+    """Every non-null value is one of those that are named: what a contract's ``categories`` come to."""
+
+    type: Literal["categories"] = "categories"
+    allowed: tuple[bool | int | float | str, ...]
+
+
 class ExampleTest(Definition):
     """A worked example: these source rows, asked at this instant, give this value.
 

@@ -46,6 +46,8 @@ from timewell.errors.base import (
     did_you_mean,
 )
 from timewell.errors.definitions import (
+    ContractConflict,
+    ContractMismatch,
     DefinitionError,
     DuplicateFeature,
     InvalidDuration,
@@ -83,6 +85,7 @@ from timewell.errors.project import (
     WorkerFailed,
 )
 from timewell.errors.promoting import (
+    BuildRefused,
     NoShadow,
     PromoteConflict,
     PromoteRefused,
@@ -110,9 +113,12 @@ __all__ = [
     "AmbiguousDate",
     "BindRefused",
     "BuildMissing",
+    "BuildRefused",
     "CannotListen",
     "ConfigError",
     "ConfirmationNeeded",
+    "ContractConflict",
+    "ContractMismatch",
     "DefinitionError",
     "DeliveryFailed",
     "DeliveryRefused",

@@ -108,6 +108,25 @@ class VersionConflict(DefinitionError):
     fix = "A version is immutable: write the next one with `timewell apply --bump` (bump=True in Python), or restore the definition."
 
 
+class ContractMismatch(DefinitionError):
+    """A contract promises what values of the feature cannot keep."""
+
+    code = "contract_mismatch"
+    template = "feature {feature!r}: {problem}."
+    fix = "Correct the contract or the definition; `timewell contract show {feature}` prints what holds now."
+
+
+class ContractConflict(DefinitionError):
+    """A contract takes back under the same version what it promised or allowed."""
+
+    code = "contract_conflict"
+    template = "the contract of {name}@{version} would take back what it says: {problem}."
+    fix = (
+        "Write the next version with `timewell apply --bump`, or take it under this one with `timewell apply --accept` "
+        "(accept=True in Python) once everybody who reads or writes it knows."
+    )
+
+
 class PlanOutdated(TimewellError):
     """What a plan was made from is not what is there now; nothing was changed."""
 

@@ -13,6 +13,18 @@ class PromoteRefused(TimewellError):
     fix = "Look at the report: `timewell validate {feature}`. To overrule it: force='your reason' (it is audited)."
 
 
+class BuildRefused(TimewellError):
+    """New online values break the tests or contracts of their features; nothing was written."""
+
+    code = "build_refused"
+    template = "the online values of {group} were not written: {problem}."
+    fix = (
+        "What was served before goes on being served, until its ttl ends. Mend the source, or what is asked of it: "
+        "`timewell test` shows each test."
+    )
+    exit_code = 1
+
+
 class PromoteConflict(TimewellError):
     """Partitions changed between the staging of a shadow and its promote (or a promote and its rollback)."""
 

@@ -18,9 +18,10 @@ from timewell.build.snapshot import SnapshotRequest, snapshot
 from timewell.catalog.layout import RowLayout, is_hot, new_build_id
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, source_catalog
 from timewell.catalog.prepare import check_schema
-from timewell.errors import InvalidRange, NotOnline, Superseded, UsageError
+from timewell.errors import BuildRefused, InvalidRange, NotOnline, Superseded, UsageError
 from timewell.materialize.claim import claimed
 from timewell.materialize.difference import Rows
+from timewell.materialize.gate import let_through
 from timewell.materialize.write import Action, Written, load_rows, refresh_rows
 from timewell.stores.offline import EngineSession
 from timewell.stores.online import BuildMark
@@ -42,6 +43,8 @@ class OnlineReport:
         ``unchanged``; ``computed``: no feature of the group is stored, a read computes them.
     effective_since_us
         Rows with an earlier event time were not read; ``None`` when all were.
+    told
+        What breaks contracts with the policy ``log``.
     """
 
     group: str
@@ -53,6 +56,7 @@ class OnlineReport:
     rows: int
     written: int
     deleted: int
+    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +80,9 @@ def materialize_online(
         ``as_of`` lies in the future, or ``since`` after it.
     Superseded, StateBusy
         The store holds a newer build; another process is writing this group.
+    BuildRefused
+        New values of a group fail its tests or break its contracts; every other group was brought up to date, and what
+        this one served it goes on serving.
     """
     catalog = load_catalog(project)
     groups = _online_groups(catalog, feature)
@@ -85,16 +92,29 @@ def materialize_online(
     as_of_us = now_us if as_of is None else parse_instant(as_of, assume_timezone=zone)
     since_us = None if since is None else parse_instant(since, assume_timezone=zone)
     _refuse_future(as_of_us, now_us, since_us)
-    reports = []
+    reports: list[OnlineReport] = []
+    refused: list[BuildRefused] = []
     sources = source_catalog(project, catalog)
     with project.engine.session(sources, project.engine_settings) as session:
         for number, group in enumerate(groups):
             if progress:
                 progress(group.compiled.name, number, len(groups))
-            reports.append(_materialize_group(project, session, group, as_of_us=as_of_us, since_us=since_us))
+            try:
+                reports.append(_materialize_group(project, session, group, as_of_us=as_of_us, since_us=since_us))
+            except BuildRefused as problem:
+                refused.append(problem)
     if progress and groups:
         progress("", len(groups), len(groups))
+    if refused:
+        raise _together(refused)
     return reports
+
+
+def _together(refused: list[BuildRefused]) -> BuildRefused:
+    if len(refused) == 1:
+        return refused[0]
+    problem = "; ".join(f"{one.facts['group']}: {one.facts['problem']}" for one in refused)
+    return BuildRefused(group=", ".join(str(one.facts["group"]) for one in refused), problem=problem)
 
 
 def _refuse_future(as_of_us: int, now_us: int, since_us: int | None) -> None:
@@ -188,11 +208,13 @@ def _written(
     layout = RowLayout.of(group)
     with claimed(project, group.compiled.ref) as claim:
         table: pa.Table | None = None
+        told: tuple[str, ...] = ()
         if layout.features:
             request = SnapshotRequest(
                 group=group, features=layout.features, as_ofs=[target_us], since_us=read_from, keep_expired=True
             )
             table = snapshot(session, request)
+            told = let_through(group, table)
         mark = BuildMark(
             as_of_us=target_us,
             lease_epoch=claim.lease.epoch,
@@ -215,6 +237,7 @@ def _written(
         rows=written.rows,
         written=written.written,
         deleted=written.deleted,
+        told=told,
     )
 
 

@@ -13,7 +13,7 @@ from timewell.catalog.prepare import PreparedGroup, check_source, prepare_group,
 from timewell.define.feature import FeatureGroup
 from timewell.define.load import Loaded
 from timewell.define.source import Source
-from timewell.errors import MissingOwner, TimewellError, VersionConflict
+from timewell.errors import ContractConflict, MissingOwner, TimewellError, VersionConflict
 from timewell.stores.offline import EngineSession
 
 
@@ -74,20 +74,25 @@ def _failure(work: Callable[[], object]) -> TimewellError | None:
 def _check_group(
     where: str, group: FeatureGroup, found: Checked, session: EngineSession, told: set[str], *, require_owner: bool
 ) -> CheckedGroup:
-    """Check one group; mistakes that hide others (owner, version) are noted and set aside."""
+    """Check one group; mistakes that hide others (owner, version, promise) are noted and set aside."""
     problems: list[TimewellError] = []
     conflict: VersionConflict | None = None
     prepared: PreparedGroup | None = None
-    bump = False
-    for _ in range(3):
+    bump = accept = False
+    for _ in range(4):
         try:
-            prepared = prepare_group(group, found.catalog, session, require_owner=require_owner, bump=bump)
+            prepared = prepare_group(
+                group, found.catalog, session, require_owner=require_owner, bump=bump, accept=accept
+            )
             break
         except MissingOwner:
             problems += [MissingOwner(name=name) for name in _ownerless(group)]
             require_owner = False
         except VersionConflict as error:
             conflict, bump = error, True
+        except ContractConflict as error:
+            problems.append(error)
+            accept = True
         except TimewellError as error:
             problems += _every_feature(group, found.catalog, session) or [error]
             break

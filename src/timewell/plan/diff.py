@@ -172,6 +172,7 @@ def _words(feature: CompiledFeature) -> dict[str, object]:
         "freshness_sla": _written("freshness_sla", feature.sla_us),
         "tier": feature.tier,
         "tests": [test.dump() for test in feature.tests],
+        "contract": None if feature.contract is None else feature.contract.dump(),
         "latency_budget": {name: format_duration(value) for name, value in feature.budget_us.items()},
     }
 

@@ -141,7 +141,7 @@ def _plan(project: Project, order: PlanOrder, catalog: Catalog, folder: _Folder)
     work = [_work(project, item, catalog, order.wanted) for item in folder.checked.groups]
     findings = [_finding(problem) for problem in (*folder.checked.problems, *problems)]
     findings += [] if order.bump else [found for item in folder.checked.groups if (found := _conflict(item))]
-    findings += [_failed(test) for test in folder.tests if not test.passed]
+    findings += [_failed(test) for test in folder.tests if test.refuses]
     everything = (*changes, *groups, *services)
     done = tuple(item for item in work if item is not None)
     return Plan(

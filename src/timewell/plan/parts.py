@@ -168,6 +168,12 @@ class TestLine:
     test: str
     passed: bool
     detail: str
+    policy: Literal["strict", "log"] = "strict"
+
+    @property
+    def refuses(self) -> bool:
+        """Whether registering ends in it: a contract with the policy ``log`` only tells."""
+        return not self.passed and self.policy == "strict"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

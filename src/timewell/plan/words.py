@@ -145,7 +145,7 @@ def summary(plan: Content) -> str:
     counts = plan.counts()
     parts = [f"{counts[action]} {TITLES[action].lower()}" for action in TITLES if counts.get(action)]
     parts += [f"{len(plan.missing)} not in the folder"] if plan.missing else []
-    failed = sum(not test.passed for test in plan.tests)
+    failed = sum(test.refuses for test in plan.tests)
     parts += [f"{counted(len(plan.tests), 'test')} run, {failed} failed"] if plan.tests else []
     parts.append(f"{len(plan.findings)} to mend first" if plan.findings else "nothing to mend first")
     return "; ".join(parts)

@@ -152,6 +152,7 @@ def null_flood(stage: Stage) -> Iterator[Check]:
 
     yield from stage.calm(nightly)
     held = [(file.content_digest, file.rows) for file, _ in ground.fs.offline_files("balance_pti")]
+    before = served(ground, "balance_pti")
     good = rewrite(ground, "balances_snapshots", _flooded)
     wanted = Wanted(key="balances@v1:gate", kind="breach", cause="GATE_BLOCKED", within=1)
     told = yield from stage.fires(wanted, nightly)
@@ -163,6 +164,11 @@ def null_flood(stage: Stage) -> Iterator[Check]:
         what="the live table is untouched",
         passed=[(file.content_digest, file.rows) for file, _ in ground.fs.offline_files("balance_pti")] == held,
         found=f"{len(held)} partitions, {sum(rows for _, rows in held):,} rows",
+    )
+
+    yield Check(
+        what="no null is served: the online build is the one before",
+        passed=served(ground, "balance_pti") == before and any(value is not None for value in before),
     )
 
     def join_again() -> None:

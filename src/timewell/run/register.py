@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from timewell.build.checks import TestOutcome, run_checks
+from timewell.build.checks import SAMPLED, TestOutcome, run_checks
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, source_catalog
 from timewell.catalog.prepare import (
     PreparedGroup,
@@ -34,7 +34,9 @@ class RegisterReport:
     dry_run: bool = False
 
 
-def register(project: Project, loaded: Loaded, *, bump: bool = False, dry_run: bool = False) -> RegisterReport:
+def register(
+    project: Project, loaded: Loaded, *, bump: bool = False, accept: bool = False, dry_run: bool = False
+) -> RegisterReport:
     """Register entities, sources, groups and services in one transaction.
 
     Parameters
@@ -43,6 +45,8 @@ def register(project: Project, loaded: Loaded, *, bump: bool = False, dry_run: b
         The definitions, each with the place it was written at.
     bump
         Give a group whose meaning changed under the same version the next one.
+    accept
+        Take contracts that take back what they said under the same version.
     dry_run
         Check and test everything, write nothing.
 
@@ -51,7 +55,7 @@ def register(project: Project, loaded: Loaded, *, bump: bool = False, dry_run: b
     TimewellError
         The first mistake, with its place; nothing is written then.
     TestsFailed
-        A feature's own tests do not hold.
+        A feature's own tests or contract do not hold.
     """
     catalog = load_catalog(project)
     sources = [(where, _keep(project, source)) for where, source in loaded.sources]
@@ -65,7 +69,7 @@ def register(project: Project, loaded: Loaded, *, bump: bool = False, dry_run: b
         for where, source in sources:
             with _place(where):
                 check_source(source, session)
-        prepared, merged = _prepare_groups(project, loaded, merged, session, bump=bump)
+        prepared, merged = _prepare_groups(project, loaded, merged, session, bump=bump, accept=accept)
         changed = [item.registered for item in prepared if _is_new(item, catalog)]
         tests = _run_tests(project, session, changed)
     services = []
@@ -102,13 +106,13 @@ def _place(where: str) -> Iterator[None]:
 
 
 def _prepare_groups(
-    project: Project, loaded: Loaded, catalog: Catalog, session: EngineSession, *, bump: bool
+    project: Project, loaded: Loaded, catalog: Catalog, session: EngineSession, *, bump: bool, accept: bool
 ) -> tuple[list[PreparedGroup], Catalog]:
     """Check the groups one after the other; each sees those before it, so that a double name shows."""
-    prepared = []
+    prepared, owned = [], project.config.require_owner
     for where, group in loaded.groups:
         with _place(where):
-            item = prepare_group(group, catalog, session, require_owner=project.config.require_owner, bump=bump)
+            item = prepare_group(group, catalog, session, require_owner=owned, bump=bump, accept=accept)
         prepared.append(item)
         catalog = with_group(catalog, item.registered)
     return prepared, catalog
@@ -121,10 +125,14 @@ def _is_new(item: PreparedGroup, catalog: Catalog) -> bool:
 
 def _run_tests(project: Project, session: EngineSession, groups: Sequence[RegisteredGroup]) -> list[TestOutcome]:
     now_us = project.clock.now_us()
-    outcomes = [outcome for group in groups for outcome in run_checks(project.engine, session, group, now_us=now_us)]
-    failed = [outcome for outcome in outcomes if not outcome.passed]
+    outcomes = [
+        outcome
+        for group in groups
+        for outcome in run_checks(project.engine, session, group, now_us=now_us, sampled=SAMPLED)
+    ]
+    failed = [outcome for outcome in outcomes if outcome.refuses]
     if failed:
-        failures = "; ".join(f"{outcome.feature} {outcome.test}: {outcome.detail}" for outcome in failed)
+        failures = "; ".join(map(str, failed))
         raise TestsFailed(count=len(failed), failures=failures)
     return outcomes
 

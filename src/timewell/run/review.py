@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from timewell.build.checks import run_checks
+from timewell.build.checks import SAMPLED, run_checks
 from timewell.catalog.lookup import RegisteredGroup, load_catalog
 from timewell.define.load import load_folder
 from timewell.errors import PlanOutdated, UsageError
@@ -32,7 +32,7 @@ def plan_folder(
     now_us = project.clock.now_us()
 
     def run_tests(session: EngineSession, group: RegisteredGroup) -> Sequence[TestLine]:
-        outcomes = run_checks(project.engine, session, group, now_us=now_us)
+        outcomes = run_checks(project.engine, session, group, now_us=now_us, sampled=SAMPLED)
         return [TestLine(**asdict(outcome)) for outcome in outcomes]
 
     place = folder or Path(project.config.definitions)
@@ -41,7 +41,12 @@ def plan_folder(
 
 
 def apply_definitions(
-    project: Project, folder: str | Path | Plan | None, *, bump: bool = False, dry_run: bool = False
+    project: Project,
+    folder: str | Path | Plan | None,
+    *,
+    bump: bool = False,
+    accept: bool = False,
+    dry_run: bool = False,
 ) -> RegisterReport:
     """Register a folder, the project's own by default, or exactly what a plan says.
 
@@ -53,12 +58,12 @@ def apply_definitions(
     if isinstance(folder, Plan):
         if bump:
             raise UsageError(problem="the plan says whether to bump", hint="fs.apply(fs.plan(bump=True))")
-        return apply_plan(project, folder, dry_run=dry_run)
+        return apply_plan(project, folder, accept=accept, dry_run=dry_run)
     loaded = load_folder(project.root / (folder or project.config.definitions))
-    return register(project, loaded, bump=bump, dry_run=dry_run)
+    return register(project, loaded, bump=bump, accept=accept, dry_run=dry_run)
 
 
-def apply_plan(project: Project, plan: Plan, *, dry_run: bool = False) -> RegisterReport:
+def apply_plan(project: Project, plan: Plan, *, accept: bool = False, dry_run: bool = False) -> RegisterReport:
     """Register what was planned.
 
     Raises
@@ -79,4 +84,4 @@ def apply_plan(project: Project, plan: Plan, *, dry_run: bool = False) -> Regist
         found = f"it was made at epoch {plan.epoch}, it is epoch {epoch} now"
     if found:
         raise PlanOutdated(folder=plan.folder, problem=found)
-    return register(project, loaded, bump=plan.bump, dry_run=dry_run)
+    return register(project, loaded, bump=plan.bump, accept=accept, dry_run=dry_run)

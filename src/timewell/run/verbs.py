@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from timewell.run.contract_verbs import ContractVerbs
 from timewell.run.refresher import Turn, refresh
 from timewell.run.refreshing import RefreshingReport, refreshing
-from timewell.watch.verbs import WatchVerbs
 
 
-class RunVerbs(WatchVerbs):
+class RunVerbs(ContractVerbs):
     """One method per verb, no logic of its own."""
 
     def refresh(self) -> Turn:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from timewell.errors import PromoteRefused
+from timewell.errors import BuildRefused, PromoteRefused
 from timewell.types import MINUTE_US, format_duration
 from timewell.watch.freshness_clocks import Clocks
 
@@ -103,7 +103,7 @@ def cause_of(clocks: Clocks, state: State, sla_us: int, now_us: int) -> Cause:
     Of data that is late or was never there:
 
     ``GATE_BLOCKED``
-        The last run computed it, and the group's own tests or a validation refused it.
+        The last run computed it, and the group's own tests, its contracts or a validation refused it.
     ``SOURCE_LATE``
         The source held the last successful run up: it was not complete up to where the run could have gone, by more
         than has passed since that run. Runs that succeed over a dead source end here.
@@ -122,7 +122,7 @@ def cause_of(clocks: Clocks, state: State, sla_us: int, now_us: int) -> Cause:
         return "SOURCE_QUIET" if quiet else ""
     if state in {"unknown", "unpromised"}:
         return ""
-    if clocks.failures and clocks.error == PromoteRefused.code:
+    if clocks.failures and clocks.error in (PromoteRefused.code, BuildRefused.code):
         return "GATE_BLOCKED"
     return "SOURCE_LATE" if _held_up(clocks, now_us) else "PIPELINE_LATE"
 

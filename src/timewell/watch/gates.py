@@ -1,4 +1,4 @@
-"""Signals of gates: what the last daily run of a table, or the last validation of an open backfill, was refused for.
+"""Signals of gates: what the last run of a table or an online build, or an open backfill's validation, was refused for.
 
 Rule: what was let in, or given up, has a signal, too, which says that it is well: so an alert ends with it.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from timewell.catalog.lookup import Catalog
-from timewell.errors import PromoteRefused
+from timewell.errors import BuildRefused, PromoteRefused
 from timewell.stores.project import Project
 from timewell.stores.shadows import ShadowRecord
 from timewell.watch.measures import gate_signal
@@ -18,12 +18,11 @@ RULE: Final = "gate"
 
 
 def gate_signals(project: Project, catalog: Catalog) -> list[Signal]:
-    """Return one signal for each version that has a daily run, or has or ever had a person's shadow."""
+    """Return one signal for each version that has a run, or has or ever had a person's shadow."""
     refused: dict[tuple[str, str], list[str]] = {}
     for run in project.registry.runs.last():
-        if run.store == "offline":
-            found = [run.problem] if run.error == PromoteRefused.code else []
-            refused.setdefault((run.group, run.version), []).extend(found)
+        found = [run.problem] if run.error in (PromoteRefused.code, BuildRefused.code) else []
+        refused.setdefault((run.group, run.version), []).extend(found)
     for shadow in project.registry.shadows.find():
         if shadow.kind == "backfill":
             refused.setdefault((shadow.group, shadow.version), []).extend(_failed(project, shadow))

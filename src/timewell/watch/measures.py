@@ -221,7 +221,7 @@ def quality_signals(
         by_group.setdefault(outcome.group, []).append(outcome)
     found = []
     for group, tested in by_group.items():
-        failed = [f"{one.feature}: {one.test} ({one.detail})" for one in tested if not one.passed]
+        failed = [f"{one.feature}: {one.test} ({one.detail})" for one in tested if one.refuses]
         subject = Subject(project=project, group=group, version=versions.get(group, ""))
         found.append(_verdict("quality", subject, failed, owner=owners.get(group, ""), at_us=at_us))
     return found

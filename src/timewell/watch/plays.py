@@ -119,7 +119,7 @@ _FRESHNESS = Play(
             causes=("SOURCE_LATE",),
         ),
         Step(
-            say="`GATE_BLOCKED`: the last run's values failed the group's own tests.",
+            say="`GATE_BLOCKED`: the last run's values failed the group's own tests or broke its contracts.",
             type=("timewell runbook {group}:gate",),
             causes=("GATE_BLOCKED",),
         ),
@@ -268,7 +268,7 @@ _GATE = Play(
     means="New values were computed and not let in: what is live stays live, is served, and gets old.",
     diagnose=(
         Step(say="What did the last run fail with?", type=("timewell freshness {group}",)),
-        Step(say="Which of the group's tests fails, and by what number?", type=("timewell test {group}",)),
+        Step(say="Which of the group's tests or contracts fails, and by what number?", type=("timewell test {group}",)),
     ),
     mitigate=(
         Step(
@@ -277,7 +277,7 @@ _GATE = Play(
         ),
         Step(say="Then bring the builds to now, too.", type=("timewell materialize online {group}",), needs="online"),
         Step(
-            say="The values are right, the test is not: change it in its definition, and compute them again.",
+            say="The values are right, the test or the contract is not: change it in the definition, and compute them again.",
             type=("timewell plan --check", "timewell apply"),
         ),
         Step(
