@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
@@ -39,12 +38,11 @@ from timewell.run.retire import VersionReport, deprecate, retire
 from timewell.run.review import apply_definitions, plan_folder
 from timewell.run.upkeep import backup, offline_files, reset, restore, upgrade
 from timewell.run.verbs import RunVerbs
-from timewell.serve.reader import Ask, Reader
+from timewell.serve.verbs import ServeVerbs
 from timewell.stores.project import Project
 from timewell.stores.query import AsOf
 from timewell.stores.registry import AuditRow, FileRecord
 from timewell.stores.shadows import Promotion, ShadowRecord, StagedPartition
-from timewell.types import parse_duration
 from timewell.watch.notices import notify
 
 if TYPE_CHECKING:
@@ -53,10 +51,9 @@ if TYPE_CHECKING:
     from timewell.build.checks import TestOutcome
     from timewell.build.explain import Explanation
     from timewell.build.trainingset import TrainingFile, TrainingSet
-    from timewell.serve.response import OnlineFeatures
 
 
-class FeatureStore(RunVerbs):
+class FeatureStore(RunVerbs, ServeVerbs):
     """A project's features: define, build, materialize, serve, watch.
 
     Parameters
@@ -81,10 +78,6 @@ class FeatureStore(RunVerbs):
         """Make a new project in a directory and open it; raises ``ProjectExists`` if there is one."""
         Project.create(Path(path), now=now).close()
         return cls(path, now=now)
-
-    @cached_property
-    def _reader(self) -> Reader:
-        return Reader(self.project)
 
     def register_source(self, source: Source | Mapping[str, Any]) -> RegisterReport:
         """Register a source after looking at its columns; a frame's rows are kept beside the state."""
@@ -421,34 +414,6 @@ class FeatureStore(RunVerbs):
         reports = materialize_online(self.project, feature=feature, since=since, as_of=as_of, progress=progress)
         self._reader.forget_epoch()
         return reports
-
-    def get_online_features(
-        self,
-        features: Sequence[str] | str = (),
-        entities: Sequence[Mapping[str, object]] = (),
-        *,
-        service: str | None = None,
-        max_staleness: str | None = None,
-        defaults: Mapping[str, object] | None = None,
-    ) -> OnlineFeatures:
-        """Return the present feature vectors of some entities, with a status for every value."""
-        limit_us = None if max_staleness is None else parse_duration(max_staleness)
-        ask = Ask(features, entities, service=service, max_staleness_us=limit_us, defaults=defaults)
-        return self._reader.get(ask)
-
-    async def aget_online_features(
-        self,
-        features: Sequence[str] | str = (),
-        entities: Sequence[Mapping[str, object]] = (),
-        *,
-        service: str | None = None,
-        max_staleness: str | None = None,
-        defaults: Mapping[str, object] | None = None,
-    ) -> OnlineFeatures:
-        """Do as :meth:`get_online_features` without blocking the event loop."""
-        limit_us = None if max_staleness is None else parse_duration(max_staleness)
-        ask = Ask(features, entities, service=service, max_staleness_us=limit_us, defaults=defaults)
-        return await self._reader.aget(ask)
 
     def offline_files(self, feature: str) -> list[tuple[FileRecord, Path]]:
         """Return the live Parquet files of a feature's table, for any other program to read."""

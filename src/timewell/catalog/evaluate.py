@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -69,8 +70,12 @@ def evaluate_row(transform: Transform, row: Mapping[str, object]) -> object:
     ------
     TransformFailed
     """
-    given = [row[name] for name in transform.parameters]
-    return _one(transform, _positional(transform), given)
+    return row_function(transform)([row[name] for name in transform.parameters])
+
+
+def row_function(transform: Transform) -> Callable[[Sequence[object]], object]:
+    """Return what :func:`evaluate_row` does as a function of the inputs in the order of its parameters, found out once."""
+    return partial(_one, transform, _positional(transform))
 
 
 def widens(found: str, dtype: str) -> bool:

@@ -100,6 +100,7 @@ from timewell.errors.remote import (
     ServerUnreachable,
 )
 from timewell.errors.transforms import (
+    InvalidRequestValue,
     MissingRequestValue,
     NothingStored,
     TransformChanged,
@@ -129,6 +130,7 @@ __all__ = [
     "InvalidName",
     "InvalidRange",
     "InvalidRequest",
+    "InvalidRequestValue",
     "LimitExceeded",
     "MissingColumn",
     "MissingExtra",

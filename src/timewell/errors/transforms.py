@@ -55,3 +55,11 @@ class MissingRequestValue(UsageError):
     code = "missing_request_value"
     template = "{table} has no {asked!r}, which feature {feature!r} takes from the request."
     fix = "Add it: a column of the spine offline, a value of the request online."
+
+
+class InvalidRequestValue(UsageError):
+    """A value that comes with the request is not of the type that a feature takes."""
+
+    code = "invalid_request_value"
+    template = "the request's {asked!r} is {found}; feature {feature!r} takes a value of type {wanted}."
+    fix = "Send a {wanted} or null; dates, timestamps (with their time zone) and decimals may be text."

@@ -17,7 +17,9 @@ from timewell.errors import StoreUnavailable
 
 Found = TypeVar("Found")
 Cause = Literal["no_answer", "breaker_open", "crowded", "emptied", "rolled_back"]
-Lack = Literal[Cause, "not_computed"]  # why a group's part of an answer is a fallback, or older than it was
+Lack = Literal[
+    Cause, "not_computed", "transform_failed"
+]  # why a group's part of an answer is a fallback, or older than it was
 BreakerState = Literal["closed", "open", "half_open"]
 
 CAUSES: Final[tuple[Cause, ...]] = ("no_answer", "breaker_open", "crowded", "emptied", "rolled_back")

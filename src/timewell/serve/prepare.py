@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Final, cast
 
@@ -16,6 +16,7 @@ from timewell.catalog.lookup import Catalog, RegisteredGroup, Resolved
 from timewell.define.compiled import CompiledFeature
 from timewell.errors import MissingKey, NeverMaterialized, NotOnline, UsageError
 from timewell.serve.computed import ComputedGroup
+from timewell.serve.on_demand import OnDemand, on_demand
 from timewell.serve.response import Status, Statuses
 from timewell.stores.codec import INT_TAG, SIGN_64, KeyEncoder
 
@@ -111,6 +112,8 @@ class Prepared:
         The group, where there is but one and its key is a whole number: see :mod:`timewell.serve.lone`.
     stored
         Whether all groups are read from the online store and nowhere else: see :mod:`timewell.serve.origins`.
+    on_demand
+        What is computed from the rows of the groups; their values are the answer itself where it is ``None``.
     """
 
     epoch: int
@@ -123,6 +126,7 @@ class Prepared:
     lone: PreparedGroup | None
     stored: bool
     all_present: Statuses
+    on_demand: OnDemand | None = None
 
 
 def prepare(
@@ -134,11 +138,30 @@ def prepare(
     ------
     NotOnline, NeverMaterialized
         Naming the feature.
+    TransformMismatch, TransformUnavailable
+        The function of an on-demand feature is not what was registered.
     """
-    parts: dict[tuple[tuple[str, str], bool], list[tuple[int, Resolved]]] = {}
-    for column, item in enumerate(resolved):
+    for item in resolved:
         if not item.feature.online:
             raise NotOnline(feature=item.feature.name)
+    made, items = on_demand(catalog, resolved)
+    prepared = _prepare_stored(catalog, items, service, compute)
+    if made is None:
+        return prepared
+    return replace(
+        prepared,
+        columns=tuple(item.column for item in resolved),
+        refs=tuple(dict.fromkeys((*prepared.refs, *made.refs))),
+        lone=None,
+        stored=prepared.stored and bool(prepared.groups),
+        on_demand=made,
+    )
+
+
+def _prepare_stored(catalog: Catalog, resolved: Sequence[Resolved], service: str | None, compute: Compute) -> Prepared:
+    """Find out what reading stored and computed features takes; there may be none."""
+    parts: dict[tuple[tuple[str, str], bool], list[tuple[int, Resolved]]] = {}
+    for column, item in enumerate(resolved):
         parts.setdefault((item.group.key, _is_computed(catalog, item)), []).append((column, item))
     encoders: dict[tuple[object, ...], tuple[int, EncodeKeys]] = {}
     groups, order = [], []
@@ -303,6 +326,20 @@ def keys_encoder(group: RegisteredGroup, encode: KeyEncoder) -> EncodeKeys:
         return encode_each(entities)
 
     return encode_ints
+
+
+def check_entities(entities: Entities) -> None:
+    """Refuse entities that are no list of mappings, for requests that read no key of them.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not isinstance(entities, (list, tuple)):
+        raise _no_list(entities)
+    for one in entities:
+        if not isinstance(one, Mapping):
+            raise _no_list(one)
 
 
 def _no_list(found: object) -> UsageError:

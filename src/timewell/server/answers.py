@@ -18,7 +18,6 @@ import msgspec
 from timewell.serve.response import OnlineFeatures, Status, Statuses
 
 _MOST_KEPT: Final = 4_096  # names and statuses that callers can permute must not fill the memory
-_VALUELESS: Final = frozenset({"null", "expired"})
 
 _Key = TypeVar("_Key")
 _Instants = tuple[int, bool, tuple[tuple[str, int], ...]]
@@ -136,10 +135,8 @@ class JsonEncoder(AnswerEncoder):
         columns = range(len(answer.features)) if floats is None else floats
         if columns and _N in b"".join(parts):
             parts = [
-                _json.encode([_spelled(value) for value in row])
-                if b"null" in part and _any_odd(row, mine, columns)
-                else part
-                for part, row, mine in zip(parts, rows, statuses, strict=True)
+                _json.encode([_spelled(value) for value in row]) if b"null" in part and _any_odd(row, columns) else part
+                for part, row in zip(parts, rows, strict=True)
             ]
         return b"".join((self.head_of(answer), self.next_row[1:], *self.joined(parts, statuses), self.end_of(answer)))
 
@@ -188,13 +185,12 @@ def _array_of(length: int) -> bytes:
     return b"\xdc" + length.to_bytes(2, "big") if length < 1 << 16 else b"\xdd" + length.to_bytes(4, "big")
 
 
-def _any_odd(values: Sequence[object], statuses: Sequence[Status], columns: Sequence[int]) -> bool:
+def _any_odd(values: Sequence[object], columns: Sequence[int]) -> bool:
     """Whether any of the columns holds a float that JSON does not have."""
     for column in columns:
-        if statuses[column] not in _VALUELESS:
-            value = values[column]
-            if (type(value) is float and not isfinite(value)) or type(value) is list:
-                return True
+        value = values[column]
+        if (type(value) is float and not isfinite(value)) or type(value) is list:
+            return True
     return False
 
 
