@@ -20,6 +20,11 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 USERS = 50
 
 
+@tw.transform(version="v1")
+def shifted(newest: float | None, by: int) -> float | None:
+    return None if newest is None else newest + by
+
+
 def make_shop(path) -> tw.FeatureStore:
     """Fifty users, one order each; the amount is the user's number."""
     store = tw.FeatureStore.init(path, now=NOW)
@@ -42,6 +47,7 @@ def make_shop(path) -> tw.FeatureStore:
             name="orders", entity="user_id", source="orders", owner="me", ttl="30d", online=True, features=features
         )
     )
+    store.register_feature({"name": "shifted", "owner": "me", "transform": shifted})
     store.register_service(tw.FeatureService(name="model", features=("newest", "count_7d")))
     store.materialize_online()
     return store

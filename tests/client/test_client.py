@@ -60,6 +60,10 @@ def get(kind):
         (((), ENTITIES), {"service": "model"}),
         ((["ordered_at"], ENTITIES), {"service": "model", "max_staleness": "1h"}),
         ((["newest"], ENTITIES), {"defaults": {"newest": 1.5}}),
+        ((["shifted"], ENTITIES), {"request": {"by": [1, 2, None]}, "defaults": {"shifted": 1.5}}),
+        ((["shifted", "newest"], ENTITIES[:1]), {"request": {"by": 1}}),
+        ((["shifted"], ENTITIES[:1]), {"request": {"by": [1]}}),
+        ((["shifted"], ENTITIES[:1]), {"request": [{"by": 1}]}),
     ],
 )
 @pytest.mark.parametrize("coalesce", [True, False])

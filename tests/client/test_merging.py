@@ -10,8 +10,8 @@ import pytest
 
 from timewell.client import AsyncClient, Client
 from timewell.client.exchange import Asked
-from timewell.client.merging import AT_ONCE, MOST_TOGETHER, MergedCalls, MergedTasks
-from timewell.errors import InvalidKey, ServerUnreachable
+from timewell.client.merging import AT_ONCE, MOST_TOGETHER, MergedCalls, MergedTasks, Row
+from timewell.errors import InvalidKey, MissingRequestValue, ServerUnreachable
 from timewell.serve.response import OnlineFeatures
 
 ASKED = Asked(("a",), None, None, b"")
@@ -26,7 +26,7 @@ class Server:
         self.bad = bad
         self.open = threading.Event()
 
-    def __call__(self, asked: Asked, entities: list[dict]) -> OnlineFeatures:
+    def __call__(self, asked: Asked, entities: list[dict], request: object = None) -> OnlineFeatures:
         assert asked == ASKED
         self.sizes.append(len(entities))
         if len(self.sizes) <= AT_ONCE:
@@ -52,7 +52,7 @@ def from_threads(server: Server, keys: list[int]) -> list[object]:
 
     def call(key: int):
         waiting.release()
-        return merged.get(ASKED, {"k": key})
+        return merged.get(ASKED, Row({"k": key}))
 
     with ThreadPoolExecutor(len(keys)) as pool:
         futures = [pool.submit(call, key) for key in keys]
@@ -68,13 +68,13 @@ def from_threads(server: Server, keys: list[int]) -> list[object]:
 
 def from_tasks(server: Server, keys: list[int]) -> list[object]:
     async def go() -> list[object]:
-        async def send(asked: Asked, entities: list[dict]) -> OnlineFeatures:
+        async def send(asked: Asked, entities: list[dict], request: object = None) -> OnlineFeatures:
             await asyncio.sleep(0)
-            return server(asked, entities)
+            return server(asked, entities, request)
 
         merged = MergedTasks(send)
         server.open.set()
-        calls = [merged.get(ASKED, {"k": key}) for key in keys]
+        calls = [merged.get(ASKED, Row({"k": key})) for key in keys]
         told = await asyncio.gather(*calls, return_exceptions=True)
         await asyncio.sleep(0)
         assert (merged._lines, merged._senders) == ({}, set())
@@ -119,8 +119,8 @@ def test_a_request_stays_within_the_servers_limit() -> None:
 
 def test_when_the_server_is_gone_everyone_is_told(call_all) -> None:
     class Gone(Server):
-        def __call__(self, asked: Asked, entities: list[dict]) -> OnlineFeatures:
-            super().__call__(asked, entities)
+        def __call__(self, asked: Asked, entities: list[dict], request: object = None) -> OnlineFeatures:
+            super().__call__(asked, entities, request)
             raise ServerUnreachable(url="x", problem="y", attempts=1)
 
     told = call_all(Gone(), list(range(CALLERS)))
@@ -133,7 +133,7 @@ def test_a_caller_that_gives_up_is_not_asked_for_and_harms_nobody() -> None:
     async def go() -> None:
         gate = asyncio.Event()
 
-        async def send(_: Asked, entities: list[dict]) -> OnlineFeatures:
+        async def send(_: Asked, entities: list[dict], request: object = None) -> OnlineFeatures:
             sizes.append(len(entities))
             await gate.wait()
             rows = [[entity["k"]] for entity in entities]
@@ -142,7 +142,7 @@ def test_a_caller_that_gives_up_is_not_asked_for_and_harms_nobody() -> None:
         merged = MergedTasks(send)
         calls = []
         for key in range(6):
-            calls.append(asyncio.create_task(merged.get(ASKED, {"k": key})))
+            calls.append(asyncio.create_task(merged.get(ASKED, Row({"k": key}))))
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         calls[0].cancel()
@@ -168,3 +168,18 @@ def test_sixty_four_callers_over_the_wire_get_what_they_asked_for(url) -> None:
             return [one.rows for one in found]
 
     assert asyncio.run(go()) == told
+
+
+def test_calls_that_go_together_keep_their_own_requests(url) -> None:
+    def call(client: Client, key: int) -> object:
+        request = None if key == 3 else {"by": key}
+        try:
+            return client.get(["shifted"], [{"user_id": key}], request=request).rows
+        except MissingRequestValue as missing:
+            return missing.code
+
+    with Client(url, coalesce=True) as client, ThreadPoolExecutor(CALLERS) as pool:
+        told = list(pool.map(lambda key: call(client, key), [number % 20 for number in range(200)]))
+    assert told == [
+        "missing_request_value" if key == 3 else [[2.0 * key]] for key in [number % 20 for number in range(200)]
+    ]

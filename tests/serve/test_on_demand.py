@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -45,9 +48,16 @@ def at(text: str) -> datetime:
 
 
 @pytest.fixture
-def fs(tmp_path: Path) -> tw.FeatureStore:
+def fs(built: Path, tmp_path: Path) -> Iterator[tw.FeatureStore]:
+    """A copy of the project, to be changed at will."""
+    with closing(tw.FeatureStore(shutil.copytree(built, tmp_path / "shop"), now=NOW)) as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """User 1 has everything, user 2 no balance; the orders' build lives a day, the balance 20 days from its own time."""
-    store = tw.FeatureStore.init(tmp_path / "shop", now=NOW)
+    store = tw.FeatureStore.init(tmp_path_factory.mktemp("built") / "shop", now=NOW)
     users = {
         "user_id": [1, 2],
         "ts": [at("2026-01-01"), at("2026-02-01")],
@@ -90,7 +100,8 @@ def fs(tmp_path: Path) -> tw.FeatureStore:
         name = "country_id" if made is country_to_id else made.__name__
         store.register_feature({"name": name, "owner": "growth@company", "transform": made})
     store.materialize_online()
-    return store
+    store.close()
+    return store.project.root
 
 
 def test_the_seeds_function_gives_the_same_in_the_program_and_from_the_server(fs: tw.FeatureStore) -> None:
@@ -178,13 +189,13 @@ def test_a_missing_value_and_a_wrong_one_are_told_by_name(fs: tw.FeatureStore) -
     with pytest.raises(MissingRequestValue, match="country"):
         fs.get_online_features("country_id", [*user, *user], request=[{"country": "US"}, {}])
     for wrong in (5, True, b"US", {"a": 1}, date(2026, 1, 1)):
-        with pytest.raises(InvalidRequestValue, match="'country' .* string"):
+        with pytest.raises(InvalidRequestValue, match=r"'country' .* string"):
             fs.get_online_features("country_id", user, request={"country": wrong})
     for wrong in ("10", True, 2**70 + 1, [[1.0]]):
-        with pytest.raises(InvalidRequestValue, match="'price' .* float64"):
+        with pytest.raises(InvalidRequestValue, match=r"'price' .* float64"):
             fs.get_online_features("share_of_balance", user, request={"price": wrong})
     for wrong in (1.5, 3.0, 2**63, "3"):
-        with pytest.raises(InvalidRequestValue, match="'price' .* int64"):
+        with pytest.raises(InvalidRequestValue, match=r"'price' .* int64"):
             fs.get_online_features("orders_per_price", user, request={"price": wrong})
     for wrong in ({"country": ["US", "CA"]}, [{"country": "US"}] * 2):
         with pytest.raises(InvalidRequest, match="2 values for 1 entity"):
@@ -198,7 +209,7 @@ def test_a_missing_value_and_a_wrong_one_are_told_by_name(fs: tw.FeatureStore) -
 
 
 @tw.transform(version="v1", inputs={"day": "date", "seen": "timestamp", "sum": "decimal(8,2)", "tags": "list<string>"})
-def told(day: date, seen: datetime, sum: Decimal, tags: list[str]) -> str:  # noqa: A002
+def told(day: date, seen: datetime, sum: Decimal, tags: list[str]) -> str:
     return f"{day!r} {seen.timestamp()} {sum} {tags}"
 
 

@@ -46,15 +46,22 @@ def derived(resolved: Sequence[Resolved], catalog: Catalog) -> dict[str, Derived
     """
     found = {}
     for item in resolved:
-        if item.feature.transform is None:
-            continue
-        inputs = tuple(
-            (each, catalog.resolve(each.reference) if each.kind == "feature" else None)
-            for each in pinned_inputs(item.group, item.feature)
-        )
-        made = catalog.code.load(item.feature.transform, feature=item.feature.name)
-        found[item.column] = Derived(item=item, transform=made, inputs=inputs)
+        if item.feature.transform is not None:
+            made = catalog.code.load(item.feature.transform, feature=item.feature.name)
+            found[item.column] = Derived(item=item, transform=made, inputs=_inputs_of(item, catalog))
     return found
+
+
+def inputs_of_all(resolved: Sequence[Resolved], catalog: Catalog) -> list[Resolved]:
+    """Return the stored features that on-demand ones among some are computed from; loads no function."""
+    return [needed for item in resolved for _, needed in _inputs_of(item, catalog) if needed is not None]
+
+
+def _inputs_of(item: Resolved, catalog: Catalog) -> tuple[tuple[Input, Resolved | None], ...]:
+    return tuple(
+        (each, catalog.resolve(each.reference) if each.kind == "feature" else None)
+        for each in pinned_inputs(item.group, item.feature)
+    )
 
 
 def stored(resolved: Sequence[Resolved], on_demand: Mapping[str, Derived]) -> list[Resolved]:

@@ -9,8 +9,8 @@ from typing import Self
 
 import httpx2
 
-from timewell.client.exchange import PATH, Asked, Attempts, Entity, asked_for, headers_for, read, write
-from timewell.client.merging import MergedCalls
+from timewell.client.exchange import PATH, Asked, Attempts, Entity, Given, asked_for, headers_for, read, write
+from timewell.client.merging import MergedCalls, Row, can_join
 from timewell.serve.response import OnlineFeatures
 
 
@@ -64,6 +64,7 @@ class Client:
         service: str | None = None,
         max_staleness: str | None = None,
         defaults: Mapping[str, object] | None = None,
+        request: Given | None = None,
     ) -> OnlineFeatures:
         """Return the present feature vectors of some entities, with a status for every value.
 
@@ -78,7 +79,10 @@ class Client:
         max_staleness
             A duration such as ``1h``: values of older builds are marked ``stale``.
         defaults
-            Feature to the value that stands in where the server's store does not answer.
+            Feature to the value that stands in where the server's store does not answer, or a function fails.
+        request
+            What on-demand features take from the request: one mapping of name to value, the value either one for all
+            entities or a list of one for each; or a list with a mapping for each entity.
 
         Raises
         ------
@@ -87,14 +91,14 @@ class Client:
             what only a server says.
         """
         asked = asked_for(features, service, max_staleness, defaults)
-        if self._merged is not None and len(entities) == 1:
-            return self._merged.get(asked, entities[0])
-        return self._send(asked, entities)
+        if self._merged is not None and len(entities) == 1 and can_join(request):
+            return self._merged.get(asked, Row(entities[0], request))
+        return self._send(asked, entities, request)
 
     get_online_features = get  # as FeatureStore calls it: one can stand in for the other
 
-    def _send(self, asked: Asked, entities: Sequence[Entity]) -> OnlineFeatures:
-        body = write(asked, entities)
+    def _send(self, asked: Asked, entities: Sequence[Entity], request: Given | None = None) -> OnlineFeatures:
+        body = write(asked, entities, request)
         attempts = Attempts(self._timeout_s, self._retries)
         while True:
             try:

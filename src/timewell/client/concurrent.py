@@ -9,8 +9,8 @@ from typing import Self
 
 import httpx2
 
-from timewell.client.exchange import PATH, Asked, Attempts, Entity, asked_for, headers_for, read, write
-from timewell.client.merging import MergedTasks
+from timewell.client.exchange import PATH, Asked, Attempts, Entity, Given, asked_for, headers_for, read, write
+from timewell.client.merging import MergedTasks, Row, can_join
 from timewell.serve.response import OnlineFeatures
 
 
@@ -52,17 +52,18 @@ class AsyncClient:
         service: str | None = None,
         max_staleness: str | None = None,
         defaults: Mapping[str, object] | None = None,
+        request: Given | None = None,
     ) -> OnlineFeatures:
         """Do as :meth:`timewell.client.Client.get`."""
         asked = asked_for(features, service, max_staleness, defaults)
-        if self._merged is not None and len(entities) == 1:
-            return await self._merged.get(asked, entities[0])
-        return await self._send(asked, entities)
+        if self._merged is not None and len(entities) == 1 and can_join(request):
+            return await self._merged.get(asked, Row(entities[0], request))
+        return await self._send(asked, entities, request)
 
     aget_online_features = get  # as FeatureStore calls it: one can stand in for the other
 
-    async def _send(self, asked: Asked, entities: Sequence[Entity]) -> OnlineFeatures:
-        body = write(asked, entities)
+    async def _send(self, asked: Asked, entities: Sequence[Entity], request: Given | None = None) -> OnlineFeatures:
+        body = write(asked, entities, request)
         attempts = Attempts(self._timeout_s, self._retries)
         while True:
             try:

@@ -22,6 +22,7 @@ _LONGEST_PAUSE_S: Final = 1.0
 _WORTH_ANOTHER: Final = (httpx2.NetworkError, httpx2.ConnectTimeout, httpx2.RemoteProtocolError)
 
 Entity = Mapping[str, object]
+Given = Mapping[str, object] | Sequence[Mapping[str, object]]
 
 
 class Asked(NamedTuple):
@@ -88,9 +89,11 @@ def headers_for(token: str | None) -> dict[str, str]:
     return headers if token is None else {**headers, "authorization": f"Bearer {token}"}
 
 
-def write(asked: Asked, entities: Sequence[Entity]) -> bytes:
+def write(asked: Asked, entities: Sequence[Entity], request: Given | None = None) -> bytes:
     """Return a request's body."""
     body: dict[str, object] = {"features": asked.features, "entities": entities}
+    if request is not None:
+        body["request"] = request
     if asked.service is not None:
         body["service"] = asked.service
     if asked.max_staleness is not None:

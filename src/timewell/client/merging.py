@@ -9,16 +9,36 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple, TypeGuard
 
-from timewell.client.exchange import Asked, Entity
+from timewell.client.exchange import Asked, Entity, Given
 from timewell.errors import UsageError
 from timewell.serve.response import OnlineFeatures
 
 AT_ONCE: Final = 2
 MOST_TOGETHER: Final = 500
+
+
+class Row(NamedTuple):
+    """What one call asks about: an entity, and what on-demand features take from its request."""
+
+    entity: Entity
+    request: Mapping[str, object] | None = None
+
+
+def can_join(request: Given | None) -> TypeGuard[Mapping[str, object] | None]:
+    """Whether a call's request can stand beside others': a list in it may mean two things, only the server knows which."""
+    if request is None:
+        return True
+    return isinstance(request, Mapping) and not any(isinstance(value, (list, tuple)) for value in request.values())
+
+
+def _together(rows: Sequence[Row]) -> tuple[Sequence[Entity], Given | None]:
+    """Return the entities and the request of one call for all; values that a call has and needs not are passed over."""
+    entities = [row.entity for row in rows]
+    return entities, None if all(row.request is None for row in rows) else [row.request or {} for row in rows]
 
 
 def _row_of(found: OnlineFeatures, place: int) -> OnlineFeatures:
@@ -36,7 +56,7 @@ def _row_of(found: OnlineFeatures, place: int) -> OnlineFeatures:
 class _Waiter:
     """One thread's call: what it asks about, whom it sends for, and what became of it."""
 
-    entity: Entity
+    row: Row
     woken: threading.Event = field(default_factory=threading.Event)
     together: list[_Waiter] | None = None
     found: OnlineFeatures | None = None
@@ -60,14 +80,14 @@ class MergedCalls:
         Sends one request.
     """
 
-    def __init__(self, send: Callable[[Asked, Sequence[Entity]], OnlineFeatures]) -> None:
+    def __init__(self, send: Callable[[Asked, Sequence[Entity], Given | None], OnlineFeatures]) -> None:
         self._send = send
         self._lock = threading.Lock()
         self._lines: dict[Asked, _Line] = {}
 
-    def get(self, asked: Asked, entity: Entity) -> OnlineFeatures:
+    def get(self, asked: Asked, row: Row) -> OnlineFeatures:
         """Return the vector of one entity; raises as the request does."""
-        mine = _Waiter(entity)
+        mine = _Waiter(row)
         with self._lock:
             line = self._lines.setdefault(asked, _Line())
             if line.sending < AT_ONCE:  # then nobody waits: who stops sending hands over to those that do
@@ -82,13 +102,13 @@ class MergedCalls:
         if mine.found is not None:
             return mine.found
         if isinstance(mine.error, UsageError):  # perhaps another's: one wrong key must not spoil the rest
-            return self._send(asked, [entity])
+            return self._send(asked, [row.entity], row.request)
         raise mine.error or LookupError(asked)
 
     def _send_together(self, asked: Asked, line: _Line, together: list[_Waiter]) -> None:
         """Send for all of them, then let those that came meanwhile send for themselves."""
         try:
-            found = self._send(asked, [waiter.entity for waiter in together])
+            found = self._send(asked, *_together([waiter.row for waiter in together]))
             for place, waiter in enumerate(together):
                 waiter.found = _row_of(found, place)
         except BaseException as error:
@@ -118,7 +138,7 @@ class _Apart(Exception):  # not an error of a caller: it shall ask again, alone
     """A request for several was refused, perhaps for one wrong key, which must not spoil the rest."""
 
 
-_Call = tuple[Entity, "asyncio.Future[OnlineFeatures]"]
+_Call = tuple[Row, "asyncio.Future[OnlineFeatures]"]
 
 
 @dataclass(slots=True)
@@ -136,16 +156,16 @@ class MergedTasks:
         Sends one request.
     """
 
-    def __init__(self, send: Callable[[Asked, Sequence[Entity]], Awaitable[OnlineFeatures]]) -> None:
+    def __init__(self, send: Callable[[Asked, Sequence[Entity], Given | None], Awaitable[OnlineFeatures]]) -> None:
         self._send = send
         self._lines: dict[Asked, _TaskLine] = {}
         self._senders: set[asyncio.Task[None]] = set()
 
-    async def get(self, asked: Asked, entity: Entity) -> OnlineFeatures:
+    async def get(self, asked: Asked, row: Row) -> OnlineFeatures:
         """Return the vector of one entity; raises as the request does."""
         line = self._lines.setdefault(asked, _TaskLine())
         future: asyncio.Future[OnlineFeatures] = asyncio.get_running_loop().create_future()
-        line.waiting.append((entity, future))
+        line.waiting.append((row, future))
         if line.sending < AT_ONCE:
             line.sending += 1
             sender = asyncio.create_task(self._send_while_any_waits(asked, line))
@@ -154,7 +174,7 @@ class MergedTasks:
         try:
             return await future
         except _Apart:
-            return await self._send(asked, [entity])
+            return await self._send(asked, [row.entity], row.request)
 
     async def _send_while_any_waits(self, asked: Asked, line: _TaskLine) -> None:
         try:
@@ -170,7 +190,7 @@ class MergedTasks:
     async def _send_together(self, asked: Asked, together: list[_Call]) -> None:
         wanted = [call for call in together if not call[1].done()]  # a caller may have given up
         try:
-            found = await self._send(asked, [entity for entity, _ in wanted]) if wanted else None
+            found = await self._send(asked, *_together([row for row, _ in wanted])) if wanted else None
         except BaseException as error:
             apart = isinstance(error, UsageError) and len(wanted) > 1
             for _, future in wanted:

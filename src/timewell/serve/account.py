@@ -104,7 +104,7 @@ class Account:
             groups = tuple(dict.fromkeys(ref for ref, why in lacking if why == cause))
             self.book.because(groups, prepared.service, cause)
 
-    def answered(  # noqa: PLR0913, PLR0917  # everything of one request
+    def answered(  # everything of one request
         self,
         noted: Noted,
         entities: Entities,

@@ -157,7 +157,7 @@ class OnDemand:
             told.append(shared[both])
         return Made(made, told, tuple(dict.fromkeys(failed)))
 
-    def _computed(  # noqa: PLR0913, PLR0917  # the parts of one column
+    def _computed(  # the parts of one column
         self,
         feature: _Feature,
         values: Rows,

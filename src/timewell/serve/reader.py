@@ -235,7 +235,7 @@ class Reader:
             degraded=bool(lacking),
         )
 
-    def _parts(  # noqa: PLR0913, PLR0917  # the last two are written to: a call more for every request took 0.2 us
+    def _parts(  # the last two are written to: a call more for every request took 0.2 us
         self,
         ask: Ask,
         prepared: Prepared,

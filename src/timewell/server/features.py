@@ -5,7 +5,8 @@ value or a status.
 
 A small request reads the embedded store right on the event loop: a read takes tens of microseconds, a hop to a thread
 costs more than that. What takes long does not hold up the loop: the first request for a list of features (about 10 ms to
-read the registry), requests for many entities, stores that a read waits for, features that are computed on read. One first request at a time, so that a
+read the registry), requests for many entities, stores that a read waits for, features that are computed on read, and
+functions of on-demand features, of which nobody knows how long they take. One first request at a time, so that a
 burst of them after a switch does the work once.
 """
 
@@ -15,6 +16,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from timewell.build.on_demand import inputs_of_all
 from timewell.errors import UsageError
 from timewell.serve.response import OnlineFeatures
 from timewell.server.access import Granted
@@ -88,6 +90,7 @@ class FeaturesEndpoint:
             service=asked.service,
             max_staleness=asked.max_staleness,
             defaults=asked.defaults,
+            request=asked.request,
         )
         return self._encoded(call, known, found)
 
@@ -111,6 +114,7 @@ class FeaturesEndpoint:
             service=asked.service,
             max_staleness=asked.max_staleness,
             defaults=asked.defaults,
+            request=asked.request,
         )
         return self._encoded(call, known, found)
 
@@ -148,17 +152,18 @@ class FeaturesEndpoint:
         except UsageError:
             granted.check_groups({None})  # who may not see a group is not told whether it is there
             raise
-        names = frozenset(item.group.compiled.name for item in resolved)
+        needed = [*resolved, *inputs_of_all(resolved, catalog)]
+        names = frozenset(item.group.compiled.name for item in needed)
         granted.check_groups(names)
         self._store.get_online_features(features, [], service=service)
-        groups = {item.group.key: item.group for item in resolved}.values()
+        groups = {item.group.key: item.group for item in needed}.values()
         dtypes = tuple(item.group.dtypes[item.feature.name] for item in resolved)
         return _Known(
             epoch=catalog.epochs.epoch,
             groups=names,
             columns=tuple(item.column for item in resolved),
             inline=not self._store.project.online.capabilities.remote
-            and not any(item.feature.computed for item in resolved),
+            and not any(item.feature.computed or item.feature.transform for item in resolved),
             dates=frozenset(
                 name
                 for group in groups

@@ -17,6 +17,7 @@ from timewell.server.problems import NotJson, NotMessagePack
 
 KeyValue = int | float | str | bool | None
 DefaultValue = bool | int | float | str | list[bool | int | float | str | None] | None
+RequestValues = dict[str, DefaultValue] | list[dict[str, DefaultValue]]
 Reference = Annotated[
     str,
     msgspec.Meta(
@@ -50,7 +51,18 @@ class FeaturesRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             dict[str, DefaultValue],
             msgspec.Meta(
                 description="Feature, as `features` of the answer calls it, to the value that stands in, with the status "
-                "`default`, where the store does not answer; null for those not named."
+                "`default`, where the store does not answer or a function fails; null for those not named."
+            ),
+        ]
+        | None
+    ) = None
+    request: (
+        Annotated[
+            RequestValues,
+            msgspec.Meta(
+                description="What on-demand features take from the request. One object of name to value: a value for all "
+                "entities, or an array with one for each (for an input that is an array itself: the value of all). Or an "
+                "array with such an object for each entity. Dates, timestamps and decimals are strings."
             ),
         ]
         | None
@@ -101,6 +113,12 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ready: bool
     registry: Literal["ok", "unreachable"]
     online_store: Literal["ok", "unreachable"]
+    transforms: Annotated[
+        Literal["ok", "differ"],
+        msgspec.Meta(
+            description="`differ`: on-demand features are refused, their functions here are not the registered."
+        ),
+    ] = "ok"
     draining: Annotated[bool, msgspec.Meta(description="It stops soon: send requests elsewhere.")] = False
 
 
@@ -127,6 +145,7 @@ class Asked(NamedTuple):
     service: str | None
     max_staleness: str | None
     defaults: dict[str, DefaultValue] | None
+    request: RequestValues | None
 
 
 class _Quick(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -137,6 +156,7 @@ class _Quick(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     service: Annotated[str, msgspec.Meta(max_length=LIMITS.name_chars)] | None = None
     max_staleness: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     defaults: dict[str, DefaultValue] | None = None
+    request: RequestValues | None = None
 
 
 class RequestDecoder:
@@ -177,7 +197,7 @@ class RequestDecoder:
         if features is None:
             return self._carefully(body, raw)
         check_length("entities", quick.entities, self._limits.entities)
-        return Asked(features, quick.entities, quick.service, quick.max_staleness, quick.defaults)
+        return Asked(features, quick.entities, quick.service, quick.max_staleness, quick.defaults, quick.request)
 
     def _carefully(self, body: bytes, raw: bytes | None) -> Asked:
         """Read a body that is wrong, or whose list of features is new."""
@@ -194,7 +214,7 @@ class RequestDecoder:
             if len(self._features) >= _MOST_LISTS:  # a caller that permutes its features must not fill the memory
                 self._features.clear()
             self._features[raw] = features
-        return Asked(features, asked.entities, asked.service, asked.max_staleness, asked.defaults)
+        return Asked(features, asked.entities, asked.service, asked.max_staleness, asked.defaults, asked.request)
 
     def _explained(self, body: bytes, problem: Exception) -> TimewellError:
         """Turn what the decoder says into our words."""

@@ -67,7 +67,9 @@ ROUTES: Final[dict[tuple[str, str], Described]] = {
     ),
     ("GET", "/health"): Described(summary="The process answers", answer=Health, problems=(405, 421, 500)),
     ("GET", "/ready"): Described(
-        summary="The registry and the online store can be reached", answer=Readiness, not_ready=Readiness
+        summary="The registry and the online store can be reached, and functions are those registered",
+        answer=Readiness,
+        not_ready=Readiness,
     ),
     ("GET", "/openapi.json"): Described(summary="This document", answer=dict),
     ("GET", "/metrics"): Described(

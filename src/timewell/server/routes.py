@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal
 
 import msgspec
 from starlette.requests import Request
@@ -13,12 +11,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, Router
 
 from timewell.server.access import Granted, check_permission, permission_of
-from timewell.server.forms import FeatureList, Health, Readiness
+from timewell.server.forms import FeatureList, Health
 from timewell.server.metrics import MEDIA_TYPE, metrics_text
 from timewell.server.openapi import document
+from timewell.server.readiness import Looks
 from timewell.store import FeatureStore
-
-log = logging.getLogger("timewell.server")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 _HEALTH = msgspec.json.encode(Health())
@@ -26,6 +23,7 @@ _HEALTH = msgspec.json.encode(Health())
 
 def make_router(store: FeatureStore, *, is_draining: Callable[[], bool] = lambda: False) -> Router:
     """Return the routes; each one asks for its permission before it runs."""
+    looks = Looks(store)
 
     async def features(request: Request) -> Response:
         groups = granted_to(request).groups
@@ -38,7 +36,7 @@ def make_router(store: FeatureStore, *, is_draining: Callable[[], bool] = lambda
         return _json(_HEALTH)
 
     async def ready(_: Request) -> Response:
-        found = await asyncio.to_thread(look, store)
+        found = await asyncio.to_thread(looks.look)
         if is_draining():
             found = msgspec.structs.replace(found, ready=False, draining=True)
         return _json(msgspec.json.encode(found), status=200 if found.ready else 503)
@@ -67,22 +65,6 @@ def check_routes(routes: Sequence[BaseRoute]) -> None:
         for method in getattr(route, "methods", None) or {"?"}:
             if method != "HEAD":  # answered by GET's route, with GET's permission
                 permission_of(method, getattr(route, "path", repr(route)))
-
-
-def look(store: FeatureStore) -> Readiness:
-    """Touch the registry and the online store once each."""
-    registry = _reached("registry", lambda: store.project.registry.epoch() >= 0)
-    online = _reached("online store", lambda: len(store.project.online.builds()))
-    return Readiness(ready=registry == online == "ok", registry=registry, online_store=online)
-
-
-def _reached(part: str, touch: Callable[[], object]) -> Literal["ok", "unreachable"]:
-    try:
-        touch()
-    except Exception as problem:  # noqa: BLE001  # whatever it is, the answer is "not ready", not a fault of the server
-        log.warning("not ready: the %s cannot be reached (%s)", part, getattr(problem, "code", type(problem).__name__))
-        return "unreachable"
-    return "ok"
 
 
 def _route(method: str, path: str, endpoint: Endpoint) -> Route:
