@@ -50,7 +50,7 @@ def at(text: str) -> datetime:
 @pytest.fixture
 def fs(built: Path, tmp_path: Path) -> Iterator[tw.FeatureStore]:
     """A copy of the project, to be changed at will."""
-    with closing(tw.FeatureStore(shutil.copytree(built, tmp_path / "shop"), now=NOW)) as store:
+    with closing(tw.FeatureStore(shutil.copytree(built, tmp_path / "shop", symlinks=True), now=NOW)) as store:
         yield store
 
 

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pytest
 
 import timewell as tw
+from timewell.catalog.lookup import load_catalog
+from timewell.define import transform
 from timewell.run.tokens import SCOPES, TokenOrder, create_token
 from timewell.server import app
 from timewell.server.features import FeaturesEndpoint
@@ -19,7 +21,6 @@ from timewell.server.openapi import describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 NOW = "2026-03-01T00:00:00Z"
 GEO = """\
@@ -123,7 +124,7 @@ def test_the_document_tells_of_request_values() -> None:
     assert "on-demand" in str(asked)
 
 
-def test_other_source_than_was_registered_is_refused_and_readiness_tells(asker, shop, tmp_path: Path) -> None:
+def test_other_source_than_was_registered_is_refused_and_readiness_tells(asker, shop, monkeypatch) -> None:
     file = shop.project.root / "features" / "geo.py"
     others = {"paid": {"features": ["paid_7d"], "entities": USERS}}
     asked = {"features": FEATURES, "entities": USERS, "request": REQUEST}
@@ -132,7 +133,7 @@ def test_other_source_than_was_registered_is_refused_and_readiness_tells(asker, 
     file.write_text(GEO.replace('"US": 1', '"US": 11'))
     try:
         with_other_code = tw.FeatureStore(shop.project.root, now=NOW)
-        _forget_functions()
+        monkeypatch.setattr(transform, "_made", {})  # as in a process that starts anew
         started = asker(app(with_other_code))
         told = started.get(**asked)
         assert (told.status, told.code) == (503, "transform_mismatch")
@@ -146,13 +147,6 @@ def test_other_source_than_was_registered_is_refused_and_readiness_tells(asker, 
         with_other_code.close()
     finally:
         file.write_text(GEO)
-
-
-def _forget_functions() -> None:
-    """Do as a process that starts anew: it has made no transform yet."""
-    from timewell.define import transform  # the registry of this process
-
-    transform._made.clear()
 
 
 def test_the_servers_answer_is_the_programs(asker, shop) -> None:
