@@ -151,8 +151,6 @@ def test_other_source_than_was_registered_is_refused_and_readiness_tells(asker, 
 
 def test_the_servers_answer_is_the_programs(asker, shop) -> None:
     """The second half of the seed's fifth example."""
-    from timewell.catalog.lookup import load_catalog
-
     resolved = load_catalog(shop.project).resolve("country_id")
     assert resolved.feature.transform is not None
     country_to_id = load_catalog(shop.project).code.load(resolved.feature.transform, feature="country_id").function
