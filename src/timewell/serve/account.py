@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from timewell.catalog.lookup import Resolved
 from timewell.errors import StoreUnavailable, TimewellError, UsageError
-from timewell.serve.given import Request
 from timewell.serve.guard import BreakerState, Lack, cause_of
 from timewell.serve.latency import BREAKER, FOLDER, LatencyBook
 from timewell.serve.prepare import Entities, Prepared
@@ -104,15 +103,7 @@ class Account:
             groups = tuple(dict.fromkeys(ref for ref, why in lacking if why == cause))
             self.book.because(groups, prepared.service, cause)
 
-    def answered(  # everything of one request
-        self,
-        noted: Noted,
-        entities: Entities,
-        answer: OnlineFeatures,
-        took_ns: int,
-        now_us: int,
-        request: Request | None = None,
-    ) -> None:
+    def answered(self, noted: Noted, entities: Entities, answer: OnlineFeatures, took_ns: int, now_us: int) -> None:
         """Note an answer that was degraded, or may be sampled or traced."""
         prepared = noted.prepared
         if answer.degraded:
@@ -120,7 +111,7 @@ class Account:
         else:
             noted.good(took_ns)
         if self._sampler is not None and noted.sampled is not None:
-            self._sampler.offer(noted.sampled, entities, answer, now_us, request)
+            self._sampler.offer(noted.sampled, entities, answer, now_us)
         if self._spans is not None:
             self._trace(noted, entities, took_ns, degraded=answer.degraded, error="")
 

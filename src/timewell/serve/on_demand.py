@@ -12,7 +12,7 @@ feature: the caller's default for it stands in, and nothing is computed from mad
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple
@@ -135,7 +135,9 @@ class OnDemand:
     ) -> Made:  # fmt: skip
         """Compute every row of an answer from the stored features' values and the request's."""
         worst = [self._worst_of(one) for one in statuses]
-        columns, states, failed = [], [], []
+        columns: list[list[object]] = []
+        states: list[list[Status]] = []
+        failed: dict[str, None] = {}
         for place, feature in enumerate(self._features):
             found, mine, fails = self._computed(
                 feature, values, [one[place] for one in worst], given, now_us, defaults.get(feature.name)
@@ -143,19 +145,14 @@ class OnDemand:
             columns.append(found)
             states.append(mine)
             if fails:
-                failed.append(feature.ref)
-        order, shared = self._order, {}
-        made: list[Sequence[object]] = []
-        told: list[Statuses] = []
-        for stored_values, stored_states, mine, own in zip(
-            values, statuses, zip(*columns, strict=True), zip(*states, strict=True), strict=True
-        ):
-            together, both = [*stored_values, *mine], (*stored_states, *own)
-            made.append([together[place] for place in order])
-            if both not in shared:
-                shared[both] = tuple([both[place] for place in order])
-            told.append(shared[both])
-        return Made(made, told, tuple(dict.fromkeys(failed)))
+                failed[feature.ref] = None
+        order = self._order
+        computed, told = zip(*columns, strict=True), zip(*states, strict=True)
+        together = ([*row, *mine] for row, mine in zip(values, computed, strict=True))
+        shared: dict[Statuses, Statuses] = {}  # rows with the same statuses share one tuple, as elsewhere
+        both = ((*row, *mine) for row, mine in zip(statuses, told, strict=True))
+        ordered = [shared.setdefault(one, one) for one in (tuple([row[place] for place in order]) for row in both)]
+        return Made([[row[place] for place in order] for row in together], ordered, tuple(failed))
 
     def _computed(  # the parts of one column
         self,
@@ -284,10 +281,10 @@ def _with_floats(
     return call(given)
 
 
-def _sources(made: Sequence[Derived] | object) -> dict[str, tuple[str, ...]]:
+def _sources(made: Iterable[Derived]) -> dict[str, tuple[str, ...]]:
     """Return the groups that the inputs of each group are of, of those that store nothing."""
     found: dict[str, dict[str, None]] = {}
-    for each in made:  # type: ignore[attr-defined]
+    for each in made:
         if not each.item.group.compiled.features:
             mine = found.setdefault(each.item.group.compiled.name, {})
             mine.update({needed.group.compiled.name: None for _, needed in each.inputs if needed is not None})

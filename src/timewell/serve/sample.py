@@ -53,7 +53,7 @@ class SampledRequest:
     int_key: str | None
 
 
-def sampled_request(resolved: Sequence[Resolved], service: str | None = None) -> SampledRequest:
+def sampled_request(resolved: Sequence[Resolved], service: str | None = None) -> SampledRequest | None:
     """Find out once what samples of a request consist of.
 
     Parameters
@@ -63,7 +63,10 @@ def sampled_request(resolved: Sequence[Resolved], service: str | None = None) ->
     """
     parts: dict[tuple[str, str], list[tuple[int, Resolved]]] = {}
     for place, item in enumerate(resolved):
-        parts.setdefault(item.group.key, []).append((place, item))
+        if item.feature.transform is None:
+            parts.setdefault(item.group.key, []).append((place, item))
+    if not parts:
+        return None
     groups = tuple(
         (
             sampled_group(found[0][1].group, [item.feature.name for _, item in found]),
@@ -71,7 +74,7 @@ def sampled_request(resolved: Sequence[Resolved], service: str | None = None) ->
         )
         for found in parts.values()
     )
-    first = resolved[0].group
+    first = next(iter(parts.values()))[0][1].group
     names = first.compiled.entity.key_names
     return SampledRequest(
         service=service,
