@@ -177,6 +177,16 @@ def test_an_answer_is_of_the_oldest_instant_of_its_inputs(fs: tw.FeatureStore) -
     assert answer.as_of["share_of_balance"] == answer.as_of["balance"] == NOW
 
 
+def test_the_last_update_is_that_of_the_oldest_input(fs: tw.FeatureStore) -> None:
+    cast("FrozenClock", fs.project.clock).set("2026-03-01T06:00:00Z")
+    fs.materialize_online("orders_7d")
+    stored = {name: fs.get_last_update_epoch(name) for name in ("orders_7d", "balance", "signup_date")}
+    assert stored["orders_7d"] == int(at("2026-03-01T06:00:00").timestamp())
+    assert fs.get_last_update_epoch("orders_per_price") == stored["orders_7d"]
+    assert fs.get_last_update_epoch("share_of_balance") == stored["balance"] == int(at("2026-03-01").timestamp())
+    assert fs.get_last_update_epoch("country_id") == int(at("2026-03-01T06:00:00").timestamp())  # of this moment
+
+
 def test_a_missing_value_and_a_wrong_one_are_told_by_name(fs: tw.FeatureStore) -> None:
     user = [{"user_id": 1}]
     with pytest.raises(

@@ -12,6 +12,7 @@ from typing import Literal
 
 from timewell.build.completeness import complete_now
 from timewell.catalog.lookup import Catalog, RegisteredGroup, source_catalog
+from timewell.catalog.on_demand import pinned_inputs
 from timewell.define.compiled import CompiledFeature
 from timewell.errors import TimewellError
 from timewell.stores.project import Project
@@ -86,11 +87,15 @@ class ClockRoom:
     def of(self, group: RegisteredGroup, feature: CompiledFeature) -> Clocks:
         """Return the clocks that a feature is judged by: online if it can be asked for there, else of its table.
 
+        Of a feature computed on demand, those of its oldest input; one of request values alone is of this moment.
+
         Raises
         ------
         SourceUnreadable
             Of a feature that is computed on read.
         """
+        if feature.transform is not None:
+            return self._of_inputs(group, feature)
         return self.at(group, self.side(group, feature), feature.name)
 
     def side(self, group: RegisteredGroup, feature: CompiledFeature) -> Side:
@@ -110,6 +115,15 @@ class ClockRoom:
         if store == "offline":
             return self._of_table(group)
         return self._of_build(group, feature)
+
+    def _of_inputs(self, group: RegisteredGroup, feature: CompiledFeature) -> Clocks:
+        stored = [one.reference for one in pinned_inputs(group, feature) if one.kind == "feature"]
+        found = [self.of(item.group, item.feature) for item in map(self._catalog.resolve, stored)]
+        if found:
+            return min(found, key=lambda clocks: -1 if clocks.data_through_us is None else clocks.data_through_us)
+        now_us, (name, version) = self._project.clock.now_us(), group.key
+        now = dict.fromkeys(("as_of_us", "data_through_us", "read_us", "complete_through_us"), now_us)
+        return Clocks(group=name, version=version, store="source", **now)
 
     @cached_property
     def _builds(self) -> Mapping[tuple[str, str], OnlineBuildRecord]:
