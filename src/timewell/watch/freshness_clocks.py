@@ -122,8 +122,15 @@ class ClockRoom:
         if found:
             return min(found, key=lambda clocks: -1 if clocks.data_through_us is None else clocks.data_through_us)
         now_us, (name, version) = self._project.clock.now_us(), group.key
-        now = dict.fromkeys(("as_of_us", "data_through_us", "read_us", "complete_through_us"), now_us)
-        return Clocks(group=name, version=version, store="source", **now)
+        return Clocks(
+            group=name,
+            version=version,
+            store="source",
+            as_of_us=now_us,
+            data_through_us=now_us,
+            read_us=now_us,
+            complete_through_us=now_us,
+        )
 
     @cached_property
     def _builds(self) -> Mapping[tuple[str, str], OnlineBuildRecord]:
