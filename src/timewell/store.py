@@ -254,7 +254,13 @@ class FeatureStore(RunVerbs, ServeVerbs):
         return make_training_set(self.project, request, target, progress)
 
     def audit_leakage(
-        self, training_set: object, *, manifest: object = None, sample: int | None = SAMPLE_ROWS, seed: int = 0
+        self,
+        training_set: object,
+        label: str | None = None,
+        *,
+        manifest: object = None,
+        sample: int | None = SAMPLE_ROWS,
+        seed: int = 0,
     ) -> LeakageReport:
         """Prove that no value of a training set knew the future: recompute it from the rows visible at each instant.
 
@@ -262,12 +268,14 @@ class FeatureStore(RunVerbs, ServeVerbs):
         ----------
         training_set
             A training set, or a frame or Parquet file that was one.
+        label
+            Its column with the outcome: flag features that alone tell more of it than they did as known.
         manifest
             For a frame: the training set it came from, or that one's manifest, as object, dict or id.
         sample
             Recompute at most so many rows, evenly drawn with ``seed``; ``None`` for all. The report says how many.
         """
-        return audit_leakage(self.project, training_set, manifest=manifest, sample=sample, seed=seed)
+        return audit_leakage(self.project, training_set, label, manifest=manifest, sample=sample, seed=seed)
 
     def materialize_offline(
         self,

@@ -6,7 +6,7 @@ Rule: what could not be checked is said. Nothing passes because nobody looked.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from timewell.build.fold import TOLERANCE, Cells, cells_of, is_nan, same
-from timewell.build.leakage_report import FeatureProof, LeakageReport, Violation
+from timewell.build.leakage_report import FeatureProof, LeakageReport, Violation, scored_only
 from timewell.build.manifest import Manifest, ManifestFeature
 from timewell.build.offender import Offender, WrongCell, find_offender
+from timewell.build.score_audit import audit_scores
+from timewell.build.score_report import ScoreReport
 from timewell.build.spine import Spine
 from timewell.build.spinefile import SpineFile, open_spine
+from timewell.build.strict import Joined, score_against_known
 from timewell.build.trainingset import TrainingFile, TrainingSet
 from timewell.build.witness import EntityRows, Evidence, Key, Witnesses
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, source_catalog
@@ -30,6 +33,7 @@ from timewell.catalog.prepare import check_schema
 from timewell.define.dtypes import is_float
 from timewell.errors import TimewellError, UsageError
 from timewell.stores.arrow import takeable, to_arrow_type
+from timewell.stores.frames import to_table
 from timewell.stores.offline import EngineSession
 from timewell.stores.project import Project
 from timewell.stores.query import INSTANT, AsOf, GroupQuery
@@ -47,7 +51,13 @@ Places = npt.NDArray[np.int64]
 
 
 def audit_leakage(
-    project: Project, training_set: object, *, manifest: object = None, sample: int | None = SAMPLE_ROWS, seed: int = 0
+    project: Project,
+    training_set: object,
+    label: str | None = None,
+    *,
+    manifest: object = None,
+    sample: int | None = SAMPLE_ROWS,
+    seed: int = 0,
 ) -> LeakageReport:
     """Recompute a training frame's values from the source rows that were visible at each row's instant.
 
@@ -57,6 +67,10 @@ def audit_leakage(
         The project whose sources the frame was made from.
     training_set
         A training set, or a frame or Parquet file that was one, whatever was done to it since.
+    label
+        A column with the outcome: then each feature is also scored by how much it alone tells of that, as it stands and
+        as it was known. A frame of which nothing says what it was made of is only scored, its features against the
+        newest training set that has all of them.
     manifest
         What the frame was made of: a training set, its manifest, the manifest's dict or id. A training set and a file
         that it wrote carry it.
@@ -74,13 +88,16 @@ def audit_leakage(
     Raises
     ------
     UsageError
-        No manifest is known, or the frame lacks the spine's keys or time.
+        No manifest is known, or the frame lacks the spine's keys, its time or the label.
     """
     if sample is not None and sample < 1:
         raise UsageError(problem=f"sample is a number of rows, not {sample!r}", hint="Give sample=None for all rows.")
     catalog = load_catalog(project)
-    made_of = _manifest(project, training_set, manifest)
     frame = _frame(training_set)
+    known = manifest is not None or label is None or _carries_manifest(project, training_set)
+    made_of = _manifest(project, training_set, manifest) if known else _fitting(project, frame)
+    if made_of is None:
+        return scored_only(audit_scores(_rows_of(project, frame), str(label), seed=seed))
     with project.engine.session(source_catalog(project, catalog), project.engine_settings) as session:
         spine = open_spine(
             frame,
@@ -91,11 +108,37 @@ def audit_leakage(
         )
         audit = _Audit(session, spine, made_of, nan_is_null=type(frame).__module__.startswith("pandas"))
         parts = _parts(audit, catalog)
+        scores = None if label is None else _scored(audit, parts, label, seed)
+        if not known and scores is not None:
+            return scored_only(scores)
         for rows, places in _rows_to_check(audit, parts, sample, seed):
             audit.checked += len(places)
             for part in parts:
                 _check_part(audit, part, rows, places)
-    return _report(audit, parts)
+    return replace(_report(audit, parts), scores=scores)
+
+
+def _scored(audit: _Audit, parts: Sequence[_Part], label: str, seed: int) -> ScoreReport:
+    joined = [Joined(group=part.group, columns={one.name: one.of.name for one in part.columns}) for part in parts]
+    return score_against_known(audit.session, audit.spine, joined, label, leave_out=audit.manifest.keys, seed=seed)
+
+
+def _carries_manifest(project: Project, training_set: object) -> bool:
+    return isinstance(training_set, (TrainingSet, TrainingFile)) or _noted(project, training_set) is not None
+
+
+def _fitting(project: Project, frame: object) -> Manifest | None:
+    """Return the manifest of the newest training set of which a frame has the time, the keys and every feature."""
+    names = set(_rows_of(project, frame).schema.names)
+    for record in reversed(project.registry.manifests()):
+        made = Manifest.read(record.body)
+        if names.issuperset({made.event_time, *made.keys, *made.columns()}):
+            return made
+    return None
+
+
+def _rows_of(project: Project, frame: object) -> pa.Table:
+    return pq.read_table(project.root / frame) if isinstance(frame, (str, Path)) else to_table(frame)
 
 
 # --- what is audited -------------------------------------------------------------------------------------------------

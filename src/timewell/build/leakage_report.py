@@ -9,6 +9,8 @@ from decimal import Decimal
 from html import escape
 
 from timewell.build.offender import Reason
+from timewell.build.score_report import ScoreReport
+from timewell.errors import UsageError
 from timewell.types import format_instant
 
 _SHOWN = 10
@@ -123,7 +125,7 @@ class LeakageReport:
     Attributes
     ----------
     manifest
-        Id of the training set's manifest.
+        Id of the training set's manifest; empty if nothing said what the frame was made of, and it was only scored.
     as_of
         ``known`` or ``happened``: under the latter arrival times hide nothing, and only events are proven to precede.
     rows, rows_checked
@@ -135,7 +137,9 @@ class LeakageReport:
     violations
         In the order of the rows.
     not_features
-        Columns of the frame that Timewell did not join: nothing is said about them.
+        Columns of the frame that Timewell did not join: nothing is proven about them.
+    scores
+        How much each feature alone tells of the label; ``None`` if none was named.
     """
 
     manifest: str
@@ -146,11 +150,12 @@ class LeakageReport:
     features: tuple[FeatureProof, ...]
     violations: tuple[Violation, ...]
     not_features: tuple[str, ...]
+    scores: ScoreReport | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether every checked cell is proven, and no feature is left unproven."""
-        return not self.violations and not self.unproven
+        """Whether every checked cell is proven, no feature is left unproven, and no score is suspicious."""
+        return not self.violations and not self.unproven and (self.scores is None or self.scores.ok)
 
     @property
     def unproven(self) -> dict[str, str]:
@@ -168,9 +173,12 @@ class LeakageReport:
         return sum(proof.proven for proof in self.features if proof.unproven is None)
 
     def __str__(self) -> str:
-        return "\n".join([self._verdict(), *self._notes(), *self._listed()])
+        scores = [] if self.scores is None else [str(self.scores)]
+        return "\n".join([self._verdict(), *self._notes(), *self._listed(), *scores])
 
     def _verdict(self) -> str:
+        if not self.manifest:
+            return f"only scored: nothing says what these {self.rows:,} rows were made of, so no cell was proven"
         if self.violations:
             verdict = f"NOT CLEAN: {len(self.violations):,} of {self.cells_checked:,} checked cells are not proven"
         elif self.unproven:
@@ -212,7 +220,20 @@ class LeakageReport:
             "features": [proof.to_dict() for proof in self.features],
             "violations": [violation.to_dict() for violation in self.violations],
             "not_features": list(self.not_features),
+            "scores": None if self.scores is None else self.scores.to_dict(),
         }
+
+    def to_svg(self) -> str:
+        """Return the picture of the features' scores as an SVG document, for light and dark pages.
+
+        Raises
+        ------
+        UsageError
+            No label was named, so nothing was scored.
+        """
+        if self.scores is None:
+            raise UsageError(problem="this audit has no scores to draw", hint='Name the label: label="churned".')
+        return self.scores.to_svg()
 
     def _repr_html_(self) -> str:
         head = "<tr><th>feature</th><th>rule</th><th>checked</th><th>proven</th><th></th></tr>"
@@ -223,7 +244,23 @@ class LeakageReport:
         )
         notes = "".join(f"<li>{escape(str(violation))}</li>" for violation in self.violations[:_SHOWN])
         table = f"<table><caption>{escape(self._verdict())}</caption>{head}{body}</table>"
-        return table + (f"<ul>{notes}</ul>" if notes else "")
+        scores = "" if self.scores is None else self.scores._repr_html_()  # noqa: SLF001  # Jupyter's name for it
+        return table + (f"<ul>{notes}</ul>" if notes else "") + scores
+
+
+def scored_only(scores: ScoreReport) -> LeakageReport:
+    """Return the report of a frame of which nothing could be recomputed."""
+    return LeakageReport(
+        manifest="",
+        as_of="",
+        rows=scores.rows,
+        rows_checked=0,
+        rows_screened=0,
+        features=(),
+        violations=(),
+        not_features=tuple(feature.feature for feature in scores.features),
+        scores=scores,
+    )
 
 
 def plain(value: object) -> object:

@@ -175,7 +175,11 @@ class _Judge:
         known = mine if _same(column, strict) else score(strict, self.target)
         if known is None:
             return self._alone(name, mine, error)
-        gain, gain_error = mine.value - known.value, mine.gain_error(known, self.target.groups)
+        chance = self.target.chance  # a score below it is noise around it
+        gain, gain_error = (
+            max(mine.value, chance) - max(known.value, chance),
+            mine.gain_error(known, self.target.groups),
+        )
         jumps = gain >= _LEAST_GAIN and gain > _ERRORS * gain_error
         if known is mine:
             why = f"{mine.value:.3f}, as known"
@@ -189,13 +193,16 @@ class _Judge:
             error=error,
             strict=known.value,
             strict_error=known.error(self.target.groups),
+            gain=gain,
             gain_error=gain_error,
         )
 
     def _alone(self, name: str, mine: Score, error: float) -> FeatureScore:
         high = mine.value - 2 * error > self.too_good
         why = f"{mine.value:.3f} (error {error:.3f})"
-        why += f", above {self.too_good:g}: a single feature is rarely so good" if high else ", with nothing to compare to"
+        why += (
+            f", above {self.too_good:g}: a single feature is rarely so good" if high else ", with nothing to compare to"
+        )
         return FeatureScore(
             feature=name, verdict="too_good" if high else "fine", why=why, score=mine.value, error=error
         )

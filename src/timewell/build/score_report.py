@@ -23,8 +23,9 @@ class FeatureScore:
         Its score as it stands in the frame, with its standard error; ``None`` if it cannot be scored.
     strict, strict_error
         The same for the values that could be known at each row's instant; ``None`` where nobody knows them.
-    gain_error
-        Standard error of the difference of both, which is less than that of either.
+    gain, gain_error
+        How much more the frame's values tell than the known ones, with its standard error, which is less than that of
+        either: both are scored on the same rows. A score below chance counts as chance.
     verdict
         ``jump``: the frame's values tell clearly more than the known ones. ``too_good``: nothing to compare with, and
         higher than a single feature should be. ``not_scored``: see ``why``.
@@ -39,12 +40,8 @@ class FeatureScore:
     error: float = 0.0
     strict: float | None = None
     strict_error: float = 0.0
+    gain: float | None = None
     gain_error: float = 0.0
-
-    @property
-    def gain(self) -> float | None:
-        """How much more the frame's values tell than the known ones."""
-        return None if self.score is None or self.strict is None else self.score - self.strict
 
     @property
     def suspicious(self) -> bool:
