@@ -15,11 +15,10 @@ from timewell.backfill.run import OfflineReport, materialize_offline
 from timewell.backfill.staging import Progress
 from timewell.backfill.validate import ValidationReport
 from timewell.backfill.validation import validate_shadow_vs_prod
-from timewell.build.leakage import SAMPLE_ROWS, audit_leakage
-from timewell.build.leakage_report import LeakageReport
 from timewell.build.manifest import Manifest
 from timewell.build.stream import make_training_set
 from timewell.build.training import TrainingRequest, explain_training_set
+from timewell.build.verbs import AuditVerbs
 from timewell.catalog.lookup import Catalog, load_catalog
 from timewell.config.notify import Severity
 from timewell.define.entity import Entity
@@ -53,7 +52,7 @@ if TYPE_CHECKING:
     from timewell.build.trainingset import TrainingFile, TrainingSet
 
 
-class FeatureStore(RunVerbs, ServeVerbs):
+class FeatureStore(RunVerbs, ServeVerbs, AuditVerbs):
     """A project's features: define, build, materialize, serve, watch.
 
     Parameters
@@ -252,30 +251,6 @@ class FeatureStore(RunVerbs, ServeVerbs):
             return explain_training_set(self.project, request)
         target = None if to_parquet is None else Path(to_parquet)
         return make_training_set(self.project, request, target, progress)
-
-    def audit_leakage(
-        self,
-        training_set: object,
-        label: str | None = None,
-        *,
-        manifest: object = None,
-        sample: int | None = SAMPLE_ROWS,
-        seed: int = 0,
-    ) -> LeakageReport:
-        """Prove that no value of a training set knew the future: recompute it from the rows visible at each instant.
-
-        Parameters
-        ----------
-        training_set
-            A training set, or a frame or Parquet file that was one.
-        label
-            Its column with the outcome: flag features that alone tell more of it than they did as known.
-        manifest
-            For a frame: the training set it came from, or that one's manifest, as object, dict or id.
-        sample
-            Recompute at most so many rows, evenly drawn with ``seed``; ``None`` for all. The report says how many.
-        """
-        return audit_leakage(self.project, training_set, label, manifest=manifest, sample=sample, seed=seed)
 
     def materialize_offline(
         self,

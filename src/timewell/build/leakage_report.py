@@ -244,7 +244,7 @@ class LeakageReport:
         )
         notes = "".join(f"<li>{escape(str(violation))}</li>" for violation in self.violations[:_SHOWN])
         table = f"<table><caption>{escape(self._verdict())}</caption>{head}{body}</table>"
-        scores = "" if self.scores is None else self.scores._repr_html_()  # noqa: SLF001  # Jupyter's name for it
+        scores = "" if self.scores is None else self.scores._repr_html_()  # Jupyter's name for it
         return table + (f"<ul>{notes}</ul>" if notes else "") + scores
 
 

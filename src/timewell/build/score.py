@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -171,7 +171,7 @@ def _codes(column: pa.ChunkedArray, rows: int) -> Codes | None:
     return codes
 
 
-def _has_numbers(dtype: Any) -> bool:
+def _has_numbers(dtype: pa.DataType) -> bool:
     kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean, pa.types.is_timestamp,
              pa.types.is_date)  # fmt: skip
     return any(kind(dtype) for kind in kinds)

@@ -16,6 +16,7 @@ STYLE = """
 .tw-scores .chance { stroke: var(--faint); stroke-width: 2; stroke-dasharray: 4 3; }
 .tw-scores .fine { stroke: var(--fine); fill: var(--fine); }
 .tw-scores .bad { stroke: var(--bad); fill: var(--bad); }
+.tw-scores .spread { stroke-width: 5; stroke-opacity: 0.25; }
 .tw-scores circle.ring { fill: var(--paper); stroke-width: 1.5; }
 @media (prefers-color-scheme: dark) {
   .tw-scores { --ink: #f0f6fc; --paper: #0d1117; --faint: #3d444d; --fine: #4493f8; --bad: #f85149; }
@@ -96,16 +97,19 @@ def _line(bar: Bar, scale: _Scale, y: float) -> list[str]:
     name = bar.name if len(bar.name) <= most else f"{bar.name[: most - 1]}…"
     parts = [
         _text(scale.left - 8, y + 4, name, anchor="end"),
-        f"<line class='{kind}' stroke-width='5' stroke-opacity='0.25' x1='{spread[0]:.1f}' x2='{spread[1]:.1f}'"
-        f" y1='{y}' y2='{y}'/>",
+        _stroke(spread, y, f"{kind} spread"),
     ]
     if bar.strict is not None:
         there = scale.x(bar.strict)
-        parts.append(f"<line class='{kind}' x1='{there:.1f}' x2='{x:.1f}' y1='{y}' y2='{y}'/>")
+        parts.append(_stroke((there, x), y, kind))
         parts.append(f"<circle class='ring {kind}' cx='{there:.1f}' cy='{y}' r='4.5'/>")
     parts.append(f"<circle class='{kind}' stroke='none' cx='{x:.1f}' cy='{y}' r='3.5'/>")
     parts.append(_text(_WIDTH - _RIGHT + 10, y + 4, f"{bar.score:.3f}"))
     return parts
+
+
+def _stroke(ends: tuple[float, float], y: float, kind: str) -> str:
+    return f"<line class='{kind}' x1='{ends[0]:.1f}' x2='{ends[1]:.1f}' y1='{y}' y2='{y}'/>"
 
 
 def _legend(y: float, left_out: int) -> str:
