@@ -106,15 +106,29 @@ def test_a_training_set_is_audited_as_it_is_written(shop, cli, monkeypatch) -> N
     assert "clean: 3 cells proven, no value knew the future (all 3 rows" in said.out
     assert cli(*command, "--json").document["audit"]["ok"] is True
 
-    def suspicious(store, file, manifest):
+    def suspicious(store, file, label, manifest):
         wrong = pq.read_table(file).to_pandas().assign(order_amount_7d=1.5)
-        return audit(store, wrong, manifest=manifest)
+        return audit(store, wrong, label, manifest=manifest)
 
     audit = FeatureStore.audit_leakage
     monkeypatch.setattr(FeatureStore, "audit_leakage", suspicious)
     found = cli(*command, "--json")
     assert found.code == 1
     assert found.document["audit"]["violations"][0]["feature"] == "order_amount_7d"
+
+
+def test_a_training_set_with_a_label_is_scored_as_it_is_written(shop, cli) -> None:
+    spine = pq.read_table(shop / "spine.parquet").to_pandas()
+    many = spine.loc[spine.index.repeat(50)].reset_index(drop=True)
+    many["churned"] = many.index % 3 == 0
+    many["refunded"] = many["churned"] * 1.0  # what only who left gets
+    many.to_parquet(shop / "labelled.parquet", index=False)
+    command = ("train", "labelled.parquet", "--features", "order_amount_7d", "--out", "train.parquet")
+    found = cli(*command, "--label", "churned")
+    assert found.code == 1
+    assert "SUSPICIOUS: refunded" in found.out
+    scores = cli(*command, "--label", "churned", "--json").document["audit"]["scores"]
+    assert [one["feature"] for one in scores["features"] if one["verdict"] == "too_good"] == ["refunded"]
 
 
 def test_a_feature_shows_what_is_known_of_it(shop, cli) -> None:

@@ -209,3 +209,22 @@ def test_the_demo_touches_no_directory_of_someone_else(tmp_path):
     assert ran.returncode == 2
     assert "is no project of Timewell" in ran.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_delays_of_planes_in_the_air_are_found_by_their_scores_and_nothing_else_is(example) -> None:
+    drawn = spine_of(example.flights, 3_000, seed=11)
+    late = dict(zip(*(example.flights[name].to_pylist() for name in ("flight_id", "late")), strict=True))
+    labelled = drawn.append_column("late", pa.array([late[number] for number in drawn["flight_id"].to_pylist()]))
+    features = ["origin_late_share_6h", "origin_avg_dep_delay_2h", "aircraft_last_arr_delay", "origin_wind_speed"]
+    request = {"features": features, "event_time": TIME}
+    honest = example.store.get_historical_features(labelled, **request).to_arrow().replace_schema_metadata()
+    assert example.store.audit_leakage(honest, "late").ok
+    early = example.store.get_historical_features(labelled, **request, as_of="happened")
+    scores = example.store.audit_leakage(early.to_arrow().replace_schema_metadata(), "late").scores
+    assert scores is not None
+    assert scores.suspicious == ("origin_late_share_6h",)
+
+
+def test_an_arrival_delay_joined_by_hand_is_too_good_and_a_departure_delay_is_not(example) -> None:
+    some = example.flights.slice(20_000, 4_000).select(["flight_id", TIME, "dep_delay", "arr_delay", "late"])
+    assert tw.leakage.audit_scores(some, "late").suspicious == ("arr_delay",)

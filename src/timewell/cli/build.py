@@ -204,6 +204,14 @@ def train(
     audit: Annotated[
         bool, typer.Option("--audit", help="Prove that no value knew the future; exit code 1 if one is not proven.")
     ] = False,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            "--label",
+            metavar="COLUMN",
+            help="Audit, and look for features that tell more of this column than they could have known.",
+        ),
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show how it would be computed; compute and write nothing.")
     ] = False,
@@ -226,7 +234,9 @@ def train(
         made = session.store.get_historical_features(
             _spine(spine), names_in(features), **request, to_parquet=target, progress=progress
         )
-    report = session.store.audit_leakage(target.resolve(), manifest=made.manifest) if audit else None
+    report = None
+    if audit or label is not None:
+        report = session.store.audit_leakage(target.resolve(), label, manifest=made.manifest)
     return _trained(target, made, report, manifest=manifest)
 
 
