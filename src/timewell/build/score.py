@@ -110,7 +110,7 @@ def target_of(label: pa.ChunkedArray, groups: Codes, seed: int) -> Target | None
         kept = kept[-1:]  # of two classes one says all
     truths = tuple((codes == code).astype(np.float64) for code in kept)
     kind: Kind = "binary" if len(values) == 2 else "classes"
-    return Target(kind, tuple(values[code] for code in kept), truths, folds, groups) if truths else None
+    return Target(kind, tuple(values[int(code)] for code in kept), truths, folds, groups) if truths else None
 
 
 def score(column: pa.ChunkedArray, target: Target) -> Score | None:

@@ -213,7 +213,7 @@ def _same(column: pa.ChunkedArray, strict: pa.ChunkedArray) -> bool:
     if column.equals(strict):
         return True
     if not (_is_number(column.type) and _is_number(strict.type)):
-        return column.type != strict.type and column.to_pylist() == strict.to_pylist()
+        return bool(column.type != strict.type and column.to_pylist() == strict.to_pylist())
     one, other = (np.asarray(each.cast(pa.float64(), safe=False).fill_null(np.nan)) for each in (column, strict))
     return bool(np.allclose(one, other, rtol=_CLOSE, atol=0.0, equal_nan=True))
 

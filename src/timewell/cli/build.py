@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 Names = Annotated[
     list[str] | None, typer.Argument(metavar="[NAMES]...", help="Features or groups; all when none is named.")
 ]
+Audited = Annotated[
+    bool, typer.Option("--audit", help="Prove that no value knew the future; exit code 1 if one is not proven.")
+]
+Label = Annotated[
+    str | None,
+    typer.Option(
+        "--label",
+        metavar="COLUMN",
+        help="Audit, and look for features that tell more of this column than they could have known.",
+    ),
+]
 
 
 class AsOf(StrEnum):
@@ -201,17 +212,8 @@ def train(
         bool, typer.Option("--deterministic", help="Add floats in one fixed order: equal bit for bit between runs.")
     ] = False,
     manifest: Annotated[bool, typer.Option("--manifest", help="Print the whole manifest.")] = False,
-    audit: Annotated[
-        bool, typer.Option("--audit", help="Prove that no value knew the future; exit code 1 if one is not proven.")
-    ] = False,
-    label: Annotated[
-        str | None,
-        typer.Option(
-            "--label",
-            metavar="COLUMN",
-            help="Audit, and look for features that tell more of this column than they could have known.",
-        ),
-    ] = None,
+    audit: Audited = False,
+    label: Label = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show how it would be computed; compute and write nothing.")
     ] = False,
