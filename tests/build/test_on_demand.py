@@ -16,7 +16,9 @@ from timewell.errors import (
     DefinitionError,
     DuplicateFeature,
     MissingRequestValue,
+    NoShadow,
     NothingStored,
+    StillUsed,
     TransformChanged,
     TransformFailed,
     TransformMismatch,
@@ -266,3 +268,80 @@ def test_nothing_of_it_is_stored(fs: tw.FeatureStore) -> None:
     assert [row.aggregation for row in fs.list_features() if row.name == "days_since_signup"] == [
         "days_since_signup@v1(signup_date, now)"
     ]
+
+
+GEO = dedent("""\
+    import timewell as tw
+
+    @tw.transform(version="v1", returns="int64")
+    def country_to_id(country: str) -> int:
+        return {"US": 1}.get(country, 0)
+
+    country_id = tw.Feature(name="country_id", owner="a@b", transform=country_to_id)
+    """)
+GEO_2 = dedent("""\
+    import timewell as tw
+
+    @tw.transform(name="country_to_id", version="v1", returns="int64")
+    def country_to_id_v1(country: str) -> int:
+        return {"US": 1}.get(country, 0)
+
+    @tw.transform(version="v2", returns="int64")
+    def country_to_id(country: str) -> int:
+        return {"US": 1, "CA": 2}.get(country, 0)
+
+    country_id = tw.Feature(name="country_id", version="v2", owner="a@b", transform=country_to_id)
+    """)
+
+
+def test_a_version_that_stores_nothing_is_promoted_and_taken_back_at_once(tmp_path: Path) -> None:
+    store, file = tw.FeatureStore.init(tmp_path / "p", now=NOW), tmp_path / "p" / "features" / "geo.py"
+    rows = pa.table({"event_ts": [at("2026-02-15")], "country": ["CA"]})
+    file.write_text(GEO)
+    store.apply()
+    file.write_text(GEO_2)
+    store.apply()
+    assert column(store, rows, "country_id") == [0]
+    assert column(store, rows, "country_id@v2") == [2]
+    (done,) = store.promote_shadow("country_id")
+    assert (done.from_version, done.to_version) == ("v1", "v2")
+    assert column(store, rows, "country_id") == [2]
+    with pytest.raises(NoShadow, match="country_id"):
+        store.promote_shadow("country_id")
+    store.rollback("country_id")
+    assert column(store, rows, "country_id") == [0]
+    assert [line.kind for line in store.history("country_id")] == ["rollback", "promote"]
+
+
+def test_the_update_epoch_is_the_oldest_of_the_inputs(fs: tw.FeatureStore) -> None:
+    fs.register_feature({"name": "country_id", "owner": "growth@company", "transform": country_to_id})
+    assert fs.get_last_update_epoch("days_since_signup") is None
+    fs.materialize_offline(feature="signup_date", start="2026-02-26", end="2026-02-27")
+    assert fs.get_last_update_epoch("days_since_signup") == fs.get_last_update_epoch("signup_date")
+    assert fs.get_last_update_epoch("country_id") == int(at("2026-03-01").timestamp())
+
+
+def test_a_version_that_an_input_is_pinned_to_is_still_used(fs: tw.FeatureStore) -> None:
+    fs.register_feature({"name": "share_of_limit", "owner": "a@b", "transform": share_of_limit})
+    fs.register_feature(
+        {
+            "name": "balance",
+            "version": "v2",
+            "owner": "growth@company",
+            "entity": "user_id",
+            "source": "accounts",
+            "aggregation": {"type": "latest", "column": "amount"},
+        }
+    )
+    fs.backfill("balance", start="2026-02-26", end="2026-02-27")
+    fs.validate_shadow_vs_prod("balance")
+    fs.promote_shadow("balance", force="a test")
+    with pytest.raises(StillUsed, match="computed on demand from it: share_of_limit"):
+        fs.retire("balance@v1", yes=True)
+
+
+def test_the_audit_of_leakage_says_what_an_on_demand_column_is_made_of(fs: tw.FeatureStore) -> None:
+    made = fs.get_historical_features(spine(), features=["signup_date", "days_since_signup"])
+    report = fs.audit_leakage(made)
+    assert report.unproven == {"days_since_signup": "it is computed on demand, from profile:signup_date@v1, now"}
+    assert not report.violations

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from timewell.backfill.on_demand import empty_shadow, order_of, refuse_without_code, stores_nothing
 from timewell.backfill.shadow import complete, shadow_of
 from timewell.backfill.validation import checks_of_last, contracts_of, validate
 from timewell.build.completeness import look_at
@@ -41,7 +42,7 @@ def promote_shadow(project: Project, features: str | Iterable[str], *, force: st
 
     Raises
     ------
-    NoShadow, PromoteRefused, PromoteConflict
+    NoShadow, PromoteRefused, PromoteConflict, TransformMismatch, TransformUnavailable
         Nothing is changed then.
     """
     if force is not None and not force.strip():
@@ -50,14 +51,18 @@ def promote_shadow(project: Project, features: str | Iterable[str], *, force: st
     names = [features] if isinstance(features, str) else list(features)
     chosen: dict[str, tuple[RegisteredGroup, ShadowRecord]] = {}
     for name in names:
-        group, shadow = shadow_of(project, catalog, name)
+        found = empty_shadow if stores_nothing(catalog, name) else shadow_of
+        group, shadow = found(project, catalog, name)
+        refuse_without_code(catalog, group)
         chosen[shadow.id] = (group, shadow)
+    orders = [order_of(shadow, force) for group, shadow in chosen.values() if not group.compiled.features]
+    chosen = {shadow: (group, record) for shadow, (group, record) in chosen.items() if group.compiled.features}
     complete_us: dict[str, int] = {}
     with project.engine.session(source_catalog(project, catalog), project.engine_settings) as session:
         for group, shadow in chosen.values():
             _catch_up(project, session, catalog, group, shadow)
             complete_us[shadow.id] = look_at(project, session, group.compiled.source).complete_through_us
-    orders = [_order(project, group, shadow, force, complete_us[shadow.id]) for group, shadow in chosen.values()]
+    orders += [_order(project, group, shadow, force, complete_us[shadow.id]) for group, shadow in chosen.values()]
     for group, _ in chosen.values():
         _fill_online(project, catalog, group)
     return project.registry.shadows.promote(orders, actor=project.actor, at_us=project.clock.now_us())
@@ -175,7 +180,7 @@ def rollback(
     UnknownPromotion, PromoteConflict
     """
     catalog = load_catalog(project)
-    name = catalog.select(feature)[0][0].compiled.name
+    name = catalog.group_of(feature).compiled.name
     last = _taken(project, feature, name, promotion)
     between = last.from_version != last.to_version
     if between:
@@ -209,7 +214,7 @@ def history(project: Project, feature: str | None) -> list[Promotion]:
     """Return what was promoted and taken back, newest first."""
     if feature is None:
         return project.registry.shadows.promotions()
-    return project.registry.shadows.promotions(load_catalog(project).select(feature)[0][0].compiled.name)
+    return project.registry.shadows.promotions(load_catalog(project).group_of(feature).compiled.name)
 
 
 def abandon(project: Project, feature: str) -> ShadowRecord:

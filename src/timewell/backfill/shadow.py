@@ -21,7 +21,7 @@ def target_version(catalog: Catalog, feature: str) -> RegisteredGroup:
 
     The version that is named; else the newest one, if it is younger than the live one; else the live one.
     """
-    group = catalog.select(feature)[0][0]
+    group = catalog.group_of(feature)
     if "@" in feature:
         return group
     versions = catalog.versions(group.compiled.name)  # oldest first, without those that were retired
@@ -44,7 +44,7 @@ def shadow_of(project: Project, catalog: Catalog, feature: str) -> tuple[Registe
     group = target_version(catalog, feature)
     shadow = open_shadow(project, group)
     if shadow is None:
-        live = catalog.select(feature)[0][0]
+        live = catalog.group_of(feature)
         shadow, group = open_shadow(project, live), live
     if shadow is None:
         raise NoShadow(feature=feature)

@@ -228,8 +228,12 @@ def _noted(project: Project, frame: object) -> str | None:
 def _parts(audit: _Audit, catalog: Catalog) -> list[_Part]:
     """Return what can be checked, by group; note about the other features why they cannot."""
     parts = []
-    for key in dict.fromkeys((feature.group, feature.version) for feature in audit.manifest.features):
-        features = [feature for feature in audit.manifest.features if (feature.group, feature.version) == key]
+    for feature in audit.manifest.features:
+        if feature.transform:
+            audit.unproven[_name(feature)] = f"it is computed on demand, from {', '.join(feature.inputs.values())}"
+    stored = [feature for feature in audit.manifest.features if not feature.transform]
+    for key in dict.fromkeys((feature.group, feature.version) for feature in stored):
+        features = [feature for feature in stored if (feature.group, feature.version) == key]
         group = catalog.groups.get(key)
         why = _cannot_check(audit.session, group, features[0])
         columns = []

@@ -218,6 +218,13 @@ class Catalog:
             sofar.update({feature.name: feature for feature in features})
         return [(registered, tuple(features.values())) for registered, features in chosen.values()]
 
+    def group_of(self, name: str) -> RegisteredGroup:
+        """Return the group that a feature's or group's name means (``@version``: not the live one), whatever it stores."""
+        group, _, version = name.partition("@")
+        if group in self.epochs.live and ":" not in name:
+            return self._version(group, version) if version else self.live(group)
+        return self.resolve(name).group
+
     def _named(self, name: str) -> tuple[RegisteredGroup, Sequence[CompiledFeature]]:
         group, _, version = name.partition("@")
         if group in self.epochs.live and ":" not in name:

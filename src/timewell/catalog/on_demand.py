@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from timewell.catalog.evaluate import widens
-from timewell.catalog.lookup import Catalog, RegisteredGroup
+from timewell.catalog.lookup import Catalog, RegisteredGroup, Resolved
 from timewell.define.compiled import CompiledFeature, CompiledGroup
 from timewell.define.feature import FeatureGroup
 from timewell.define.on_demand import REQUEST, Input
@@ -130,6 +130,24 @@ def _refuse_type(feature: CompiledFeature, parameter: str, dtype: str, table: st
     if found != dtype and not widens(found, dtype):
         wanted = f"{dtype}, the type of the transform's {parameter!r}"
         raise WrongColumnType(table=table, column=parameter, found=found, wanted=wanted, where=feature.name)
+
+
+def stored_parts(catalog: Catalog, resolved: Resolved) -> list[Resolved]:
+    """Return the stored features behind one: itself, or the inputs of one that is computed on demand."""
+    if resolved.feature.transform is None:
+        return [resolved]
+    inputs = pinned_inputs(resolved.group, resolved.feature)
+    return [catalog.resolve(each.reference) for each in inputs if each.kind == "feature"]
+
+
+def pinned_groups(catalog: Catalog) -> dict[tuple[str, str], list[str]]:
+    """Return the versions that live on-demand features take inputs from, each with those features."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for group in catalog.every_live_group():
+        for feature in group.compiled.on_demand:
+            for needed in stored_parts(catalog, Resolved(reference="", column="", group=group, feature=feature)):
+                found.setdefault(needed.group.key, []).append(feature.name)
+    return found
 
 
 def pinned_inputs(group: RegisteredGroup, feature: CompiledFeature) -> tuple[Input, ...]:

@@ -17,6 +17,7 @@ from timewell.build.runs import noted
 from timewell.build.snapshot import SnapshotRequest, snapshot
 from timewell.catalog.layout import RowLayout, is_hot, new_build_id
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog, source_catalog
+from timewell.catalog.on_demand import pinned_groups, stored_parts
 from timewell.catalog.prepare import check_schema
 from timewell.errors import BuildRefused, InvalidRange, NotOnline, Superseded, UsageError
 from timewell.materialize.claim import claimed
@@ -147,7 +148,7 @@ def kept_fresh(project: Project, catalog: Catalog) -> list[RegisteredGroup]:
     """Return the versions that are not live but are refreshed with those that are.
 
     Those that a rollback would give the live name back to, for ``rollback_window`` after they lost it, so that it
-    serves fresh values at once; and those that a feature service pins.
+    serves fresh values at once; and those that a feature service or a live on-demand feature pins.
     """
     since_us = project.clock.now_us() - parse_duration(project.config.retention.rollback_window)
     wanted = {
@@ -156,7 +157,9 @@ def kept_fresh(project: Project, catalog: Catalog) -> list[RegisteredGroup]:
         if line.at_us > since_us and line.from_version != line.to_version
     }
     for references in catalog.pinned.values():
-        wanted |= {catalog.resolve(reference).group.key for reference in references}
+        for reference in references:
+            wanted |= {part.group.key for part in stored_parts(catalog, catalog.resolve(reference))}
+    wanted |= set(pinned_groups(catalog))
     live = set(catalog.epochs.live.items())
     kept = [
         catalog.groups[key] for key in sorted(wanted - live) if key in catalog.epochs.builds and key in catalog.groups

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from timewell.catalog.lookup import RETIRED, Catalog, RegisteredGroup, load_catalog
+from timewell.catalog.on_demand import pinned_groups
 from timewell.errors import ConfirmationNeeded, StillUsed, UnknownFeature, UnknownGroup, UsageError
 from timewell.stores.project import Project
 
@@ -131,6 +132,9 @@ def find_version(catalog: Catalog, reference: str) -> RegisteredGroup:
 def _users(project: Project, catalog: Catalog, group: RegisteredGroup) -> list[str]:
     name, version = group.key
     found = ["it is live"] if catalog.epochs.live[name] == version else []
+    users = pinned_groups(catalog).get(group.key)
+    if users and not found:
+        found.append(f"computed on demand from it: {', '.join(dict.fromkeys(users))}")
     services = _services(catalog, group)
     if services:
         found.append(f"pinned by {'service' if len(services) == 1 else 'services'} {', '.join(services)}")
@@ -141,7 +145,9 @@ def _users(project: Project, catalog: Catalog, group: RegisteredGroup) -> list[s
 
 
 def _services(catalog: Catalog, group: RegisteredGroup) -> tuple[str, ...]:
-    pins = {f"{group.compiled.name}:{feature.name}@{group.compiled.version}" for feature in group.compiled.features}
+    pins = {
+        f"{group.compiled.name}:{feature.name}@{group.compiled.version}" for feature in group.compiled.every_feature
+    }
     return tuple(f"{key[0]}@{key[1]}" for key, pinned in catalog.pinned.items() if pins.intersection(pinned))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog
+from timewell.catalog.on_demand import stored_parts
 from timewell.define.compiled import CompiledFeature
 from timewell.errors import TimewellError
 from timewell.stores.project import Project
@@ -148,8 +149,8 @@ def _pinned(catalog: Catalog) -> list[tuple[RegisteredGroup, tuple[CompiledFeatu
 
 def _resolved(catalog: Catalog, references: Iterable[str]) -> Iterator[tuple[RegisteredGroup, CompiledFeature]]:
     for reference in references:
-        found = catalog.resolve(reference)
-        yield found.group, found.feature
+        for found in stored_parts(catalog, catalog.resolve(reference)):
+            yield found.group, found.feature
 
 
 def _row(
