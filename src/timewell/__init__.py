@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from timewell.define.feature import FeatureGroup as FeatureGroup
     from timewell.define.feature import FeatureService as FeatureService
     from timewell.define.source import Source as Source
+    from timewell.define.transform import lookup as lookup
     from timewell.define.transform import transform as transform
     from timewell.define.transform import transform_of as transform_of
     from timewell.errors import TimewellError as TimewellError
@@ -63,6 +64,7 @@ _HOMES = {
     "TrainingFile": "timewell.build.trainingset",
     "TrainingSet": "timewell.build.trainingset",
     "distribution_diff": "timewell.watch.skew.compare",
+    "lookup": "timewell.define.transform",
     "transform": "timewell.define.transform",
     "transform_of": "timewell.define.transform",
 }

@@ -20,6 +20,7 @@ from timewell.define.on_demand import Input
 from timewell.define.transform import Transform
 from timewell.errors import MissingRequestValue
 from timewell.stores.arrow import to_arrow_type
+from timewell.stores.offline import EngineSession
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +80,10 @@ def refuse_missing(on_demand: Mapping[str, Derived], schema: pa.Schema) -> None:
                 raise MissingRequestValue(table="the spine", asked=given.reference, feature=name, known=schema.names)
 
 
-def on_demand_column(each: Derived, spine: Spine, found: Retrieved) -> pa.ChunkedArray:
+def on_demand_column(session: EngineSession, each: Derived, spine: Spine, found: Retrieved) -> pa.ChunkedArray:
     """Return the values of one on-demand feature for every row of a spine."""
     columns = {given.parameter: _input(given, needed, spine, found) for given, needed in each.inputs}
-    values = evaluate(each.transform, columns, rows=spine.rows)
+    values = evaluate(each.transform, columns, rows=spine.rows, session=session)
     return pa.chunked_array([values], to_arrow_type(each.transform.returns))
 
 

@@ -108,7 +108,7 @@ class Prepared:
     def named(self, spine: Spine, found: Retrieved) -> dict[str, pa.ChunkedArray]:
         """Return the features' columns by their names in the result; computes those that are on demand."""
         return {
-            column: on_demand_column(self.on_demand[item.column], spine, found)
+            column: on_demand_column(self.session, self.on_demand[item.column], spine, found)
             if item.column in self.on_demand
             else found.columns[item.group.key][item.feature.name]
             for column, item in zip(self.columns, self.resolved, strict=True)

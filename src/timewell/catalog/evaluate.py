@@ -18,9 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from timewell.define.dtypes import decimal_parts, element_of, is_float, is_integer
+from timewell.define.expression import Expression
+from timewell.define.forms import Lookup, form_of
 from timewell.define.transform import Transform
 from timewell.errors import TransformFailed, WrongColumnType
 from timewell.stores.arrow import from_arrow_type, to_arrow_type
+from timewell.stores.offline import EngineSession
 from timewell.types import parse_instant, to_datetime
 
 _BATCH = 65_536
@@ -29,7 +32,11 @@ _WIDER = {("int32", "int64"), ("float32", "float64"), ("int32", "float64"), ("in
 
 
 def evaluate(
-    transform: Transform, columns: Mapping[str, pa.Array | pa.ChunkedArray], *, rows: int | None = None
+    transform: Transform,
+    columns: Mapping[str, pa.Array | pa.ChunkedArray],
+    *,
+    rows: int | None = None,
+    session: EngineSession | None = None,
 ) -> pa.Array:
     """Return the transform's value for every row.
 
@@ -39,6 +46,8 @@ def evaluate(
         One column for each of its parameters, in the parameter's type or one that widens to it without loss.
     rows
         How many there are, for a transform without inputs.
+    session
+        An engine that may compute what is an expression.
 
     Raises
     ------
@@ -46,7 +55,19 @@ def evaluate(
         The function raised, or returned what is not of its type (an integer too large for it included); with the inputs.
     WrongColumnType
     """
-    given = [as_input(columns[name], dtype, name) for name, dtype in transform.parameters.items()]
+    given = {name: as_input(columns[name], dtype, name) for name, dtype in transform.parameters.items()}
+    form = form_of(transform)
+    if isinstance(form, Lookup) and (found := joined(transform, form, given)) is not None:
+        return found
+    if isinstance(form, Expression) and session is not None:
+        found = _by_engine(transform, form, given, session)
+        if found is not None:
+            return found
+    return by_function(transform, list(given.values()), rows)
+
+
+def by_function(transform: Transform, given: Sequence[pa.Array], rows: int | None = None) -> pa.Array:
+    """Return the value for every row by calling the function, whatever its form."""
     call, wanted = _positional(transform), to_arrow_type(transform.returns)
     if len(given) == 1 and _repeats(given[0]):  # the same input gives the same value: one call for each
         coded = given[0].dictionary_encode(null_encoding="encode")
@@ -59,6 +80,43 @@ def evaluate(
         for start in range(0, len(given[0]), _BATCH)
     ]
     return pa.concat_arrays(parts) if parts else pa.array([], wanted)
+
+
+def joined(transform: Transform, form: Lookup, given: Mapping[str, pa.Array]) -> pa.Array | None:
+    """Return the value for every row by a join with the table; ``None`` where the table does not fit the types."""
+    (column,) = given.values()
+    wanted = to_arrow_type(transform.returns)
+    try:
+        keys = pa.array(list(form.table), column.type)
+        found = [checked(value, transform.returns) for value in (*form.table.values(), form.default)]
+        values = pa.array(found, wanted, from_pandas=False)
+    except (pa.ArrowException, ValueError, TypeError, ArithmeticError):
+        return None
+    places = pc.index_in(column, value_set=keys)
+    return values.take(pc.fill_null(places, len(keys)))  # the default stands behind the table
+
+
+def _by_engine(
+    transform: Transform, form: Expression, given: Mapping[str, pa.Array], session: EngineSession
+) -> pa.Array | None:
+    """Return the value for every row, by the engine where it can tell it and by the function where it cannot."""
+    table = pa.table(dict(given))
+    there = table.drop_null()
+    found = session.derive(form, there)
+    if found is None:
+        return None
+    if found.null_count == 0 and there.num_rows == table.num_rows:
+        return found
+    whole = np.ones(table.num_rows, np.bool_)
+    for column in given.values():
+        whole &= column.is_valid().to_numpy(zero_copy_only=False)
+    places = np.full(table.num_rows, -1, np.int64)
+    places[whole] = np.where(found.is_valid().to_numpy(zero_copy_only=False), np.arange(len(found)), -1)
+    open_rows = np.flatnonzero(places < 0)  # with a null, or without a value of the engine's
+    asked = table.take(pa.array(open_rows))
+    called = by_function(transform, [column.combine_chunks() for column in asked.columns])
+    places[open_rows] = len(found) + np.arange(len(open_rows))
+    return pa.concat_arrays([found, called]).take(pa.array(places))
 
 
 def evaluate_row(transform: Transform, row: Mapping[str, object]) -> object:

@@ -69,7 +69,7 @@ def digest_of(function: FunctionType, text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _function(function: FunctionType, text: str, used: dict[str, object], path: tuple[object, ...]) -> object:
-    tree = _parsed(text)
+    tree = parsed(text)
     for name, value in sorted(_names(function, tree)):
         if f"{function.__module__}.{name}" not in used and value is not function:
             _use(name, value, function, used, path)
@@ -78,7 +78,19 @@ def _function(function: FunctionType, text: str, used: dict[str, object], path: 
     return _canonical(tree)
 
 
-def _parsed(text: str) -> ast.AST | None:
+def digest_of_constants(*values: object) -> str:
+    """Return the digest of some constants; equal ones give an equal digest.
+
+    Raises
+    ------
+    DefinitionError
+        One of them has no digest.
+    """
+    plain = [_plain(value, "it", "lookup", 0) for value in values]
+    return hashlib.blake2b(json.dumps(plain, separators=(",", ":")).encode(), digest_size=16).hexdigest()
+
+
+def parsed(text: str) -> ast.AST | None:
     """Return the definition in a text without what is not code; ``None`` where the text does not stand for itself."""
     try:
         body = ast.parse(text).body if text else []
@@ -172,11 +184,11 @@ def _use(name: str, value: object, user: FunctionType, used: dict[str, object], 
             used[place] = _function(value, source_of(value), used, (*path, value))
     elif isinstance(value, type) and not issubclass(value, Enum):
         if _is_ours(value.__module__, getattr(sys.modules.get(value.__module__), "__file__", "")):
-            used[place] = _canonical(_parsed(source_of(value))) if source_of(value) else value.__qualname__
+            used[place] = _canonical(parsed(source_of(value))) if source_of(value) else value.__qualname__
     elif _is_named(value):
         pass  # of a library, or a built-in: it goes by its name in the source
     else:
-        used[place] = _plain(value, place, user, 0)
+        used[place] = _plain(value, place, user.__name__, 0)
 
 
 def _is_ours(module: str | None, file: str | None) -> bool:
@@ -192,7 +204,7 @@ def _is_named(value: object) -> bool:
     return callable(value) and not isinstance(value, (FunctionType, type)) and hasattr(value, "__name__")
 
 
-def _plain(value: object, place: str, user: FunctionType, depth: int) -> object:
+def _plain(value: object, place: str, user: str, depth: int) -> object:
     """Write a constant so that equal ones are written alike."""
     if isinstance(value, Enum):
         return ["enum", type(value).__name__, value.name, _plain(value.value, place, user, depth + 1)]
@@ -214,6 +226,6 @@ def _plain(value: object, place: str, user: FunctionType, depth: int) -> object:
         if hasattr(value, "pattern") and hasattr(value, "flags"):  # a compiled regular expression
             return ["pattern", repr(value)]
     raise DefinitionError(
-        problem=f"transform {user.__name__!r} uses {place}, a {type(value).__name__}, whose content cannot be told apart.",
+        problem=f"transform {user!r} uses {place}, a {type(value).__name__}, whose content cannot be told apart.",
         hint="Use constants (numbers, text, dicts, lists, sets), functions and classes; give anything else as an input.",
     )

@@ -5,16 +5,18 @@ Rule: no pydantic here, and the decorated function stays what it was. Programs t
 
 from __future__ import annotations
 
+import ast
 import inspect
+import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from functools import cached_property
-from types import FunctionType, UnionType
+from types import FunctionType, MappingProxyType, UnionType
 from typing import Any, TypeVar
 
 from timewell.define.dtypes import is_known
-from timewell.define.fingerprint import digest_of, source_of
+from timewell.define.fingerprint import digest_of, digest_of_constants, parsed, source_of
 from timewell.define.names import check_name, check_version
 from timewell.errors import DefinitionError
 
@@ -51,10 +53,18 @@ class Transform:
         The type of its value.
     text
         Its source as written, only to be shown; empty where there is none.
+    lookup
+        Table and default of what :func:`lookup` made.
     """
 
     def __init__(
-        self, function: FunctionType, *, name: str, version: str, parameters: Mapping[str, str], returns: str
+        self,
+        function: FunctionType,
+        *,
+        name: str,
+        version: str,
+        parameters: Mapping[str, str],
+        returns: str,
     ) -> None:
         self.function = function
         self.name = name
@@ -62,6 +72,8 @@ class Transform:
         self.parameters = dict(parameters)
         self.returns = returns
         self.text = source_of(function)  # now: the file may be edited while the function is in use
+        self.home: Mapping[str, object] = function.__globals__
+        self.lookup: tuple[Mapping[object, object], object] | None = None
 
     def __repr__(self) -> str:
         return f"<transform {self.ref} of {', '.join(self.parameters)} to {self.returns}>"
@@ -74,7 +86,7 @@ class Transform:
     @property
     def place(self) -> str:
         """``module``, or ``file.py`` below the definitions folder."""
-        return str(self.function.__globals__.get(FILE_MARK) or self.function.__module__)
+        return str(self.home.get(FILE_MARK) or self.function.__module__)
 
     @property
     def path(self) -> str:
@@ -83,8 +95,16 @@ class Transform:
 
     @cached_property
     def _digest(self) -> tuple[str, tuple[str, ...]]:
+        if self.lookup is not None:
+            table, default = self.lookup
+            return digest_of_constants(table, default, self.parameters, self.returns), ()
         # on first use: what the function refers to may stand below it in its file
         return digest_of(self.function, self.text)
+
+    @property
+    def tree(self) -> ast.AST | None:
+        """Its source as Python reads it, without what is not code; ``None`` where there is no text."""
+        return parsed(self.text)
 
     @property
     def source_hash(self) -> str:
@@ -156,6 +176,71 @@ def transform(
         return function
 
     return mark
+
+
+def lookup(
+    table: Mapping[Any, Any],
+    *,
+    name: str,
+    version: str,
+    input: str,  # noqa: A002  # the word of the definitions
+    default: object = None,
+    returns: object = None,
+) -> Callable[[Any], Any]:
+    """Make a shared transform that finds its input in a table; it is a plain function of one argument.
+
+    Parameters
+    ----------
+    table
+        Input to value; the keys are all text, all whole numbers or all dates.
+    name, version
+        As for :func:`transform`; the table and the default are its source.
+    input
+        Name of the input.
+    default
+        The value of an input that the table does not have, null included.
+    returns
+        Type of the value; that of the table's values when omitted.
+
+    Raises
+    ------
+    DefinitionError
+        The keys or values are not of one type.
+
+    Examples
+    --------
+    >>> import timewell as tw
+    >>> country_to_id = tw.lookup({"US": 1, "CA": 2}, name="country_to_id", version="v1", input="country", default=0)
+    >>> country_to_id("CA"), country_to_id("FR"), country_to_id(None)
+    (2, 0, 0)
+    """
+    held = MappingProxyType(dict(table))
+
+    def find(value: Any) -> Any:  # noqa: ANN401  # whatever the table holds
+        return held.get(value, default)
+
+    home = sys._getframe(1).f_globals  # noqa: SLF001  # as namedtuple does: the module that a deployment finds it in
+    find.__name__ = find.__qualname__ = check_name(name)
+    find.__module__ = str(home.get("__name__", "__main__"))
+    find.__doc__ = f"Find {input} in a table of {len(held):,} rows; {default!r} where it is not there."
+    kinds = {type(key) for key in held} or {str}
+    values = {type(value) for value in (*held.values(), default)} - {type(None)}
+    what = f"lookup {name!r}"
+    if len(kinds) > 1 or (returns is None and len(values) != 1):
+        problem = f"the {'keys' if len(kinds) > 1 else 'values'} of {what} are not of one type."
+        raise DefinitionError(
+            problem=problem, hint='Write them alike, or name the type of the values: returns="int64".'
+        )
+    dtype = _dtype(returns if returns is not None else values.pop(), f"the value of {what}")
+    find.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # so that it can be called by name, too
+        [inspect.Parameter(input, inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    )
+    parameters = {check_name(input): _dtype(kinds.pop(), f"the key of {what}")}
+    made = Transform(find, name=name, version=check_version(version), parameters=parameters, returns=dtype)  # type: ignore[arg-type]  # a plain function
+    made.home, made.lookup = home, (held, default)
+    made.text = f"lookup({dict(held)!r}, default={default!r})"
+    keep(made)
+    return find
 
 
 def keep(made: Transform) -> None:

@@ -8,6 +8,7 @@ from typing import Literal, Protocol, Self
 
 import pyarrow as pa
 
+from timewell.define.expression import Expression
 from timewell.define.source import Source
 from timewell.stores.plan import QueryPlan
 from timewell.stores.query import GroupQuery, SourceCatalog
@@ -132,6 +133,13 @@ class EngineSession(Protocol):
             ``k0..`` the join keys (never null), ``event_us`` (never null), ``arrival_us``, ``sequence``, ``kept`` (the
             filter's verdict), ``u0..`` the columns of ``unique_on``, ``c_<column>`` the values. With ``unique_on``, the
             other versions of each fact come along, whoever's they are.
+        """
+        ...
+
+    def derive(self, expression: Expression, columns: pa.Table) -> pa.Array | None:
+        """Return the value of an expression for each row of some columns, which hold no nulls, in their order.
+
+        ``None`` where some row has no value by the expression's rules, such as an overflow; a null for a row alone.
         """
         ...
 

@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from timewell.backends.duckdb import relations
+from timewell.backends.duckdb.derive import derive_sql
 from timewell.backends.duckdb.evaluate import Evaluation, Means, rows_a_pass
 from timewell.backends.duckdb.explain import query_plan
 from timewell.backends.duckdb.idle import Idle
@@ -25,6 +26,7 @@ from timewell.backends.duckdb.running import Runner, first_line
 from timewell.backends.duckdb.sql import DATE, OFFSET, identifier, literal, our_type
 from timewell.backends.duckdb.tiles import counting, everybody, grid_of
 from timewell.backends.duckdb.witness import witnesses_sql
+from timewell.define.expression import Expression
 from timewell.define.source import Source
 from timewell.errors import (
     AmbiguousDate,
@@ -144,6 +146,17 @@ class DuckSession:
             return Runner(self._connection, query).table(sql)
         finally:
             self._connection.unregister("witnessed")
+
+    def derive(self, expression: Expression, columns: pa.Table) -> pa.Array | None:
+        """Return the value of an expression for each row; see :mod:`timewell.backends.duckdb.derive`."""
+        text, bound = derive_sql(expression, "derived")
+        self._connection.register("derived", columns)
+        try:
+            return self._connection.sql(text, params=bound).to_arrow_table()["value"].combine_chunks()
+        except duckdb.Error:  # an overflow, or something that only Python can do
+            return None
+        finally:
+            self._connection.unregister("derived")
 
     def report(self, query: GroupQuery, now_us: int) -> SourceReport:
         """Count the rows that can never count, or not yet."""
