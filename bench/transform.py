@@ -22,12 +22,14 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 import timewell as tw
 from timewell.backends.duckdb import open as open_duckdb
 from timewell.catalog.evaluate import evaluate
 from timewell.define.forms import form_of
+from timewell.stores.offline import EngineSession
 from timewell.stores.query import SourceCatalog
 
 LEAST = {"look-up": 5.0}  # times as fast as the faster peer: what is promised
@@ -62,7 +64,7 @@ class Case:
     types: tuple[list[str], str]
 
 
-def with_nulls(values: Any, dice: np.random.Generator, kind: pa.DataType) -> pa.Array:
+def with_nulls(values: npt.NDArray[Any], dice: np.random.Generator, kind: pa.DataType) -> pa.Array:
     return pa.array(values, kind, mask=dice.random(len(values)) < 0.01)
 
 
@@ -91,7 +93,7 @@ def made(rows: int) -> list[Case]:
     ]
 
 
-def ways(case: Case, session: Any) -> dict[str, Callable[[], pa.Array]]:
+def ways(case: Case, session: EngineSession) -> dict[str, Callable[[], pa.Array]]:
     """Return ours and the peers; each returns the column."""
     transform, table = tw.transform_of(case.function), pa.table(case.columns)
     frame = table.to_pandas(date_as_object=True)

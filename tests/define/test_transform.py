@@ -169,3 +169,20 @@ def test_importing_it_loads_no_pydantic_and_no_engine() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert ran.stdout.strip() == "[]"
+
+
+def test_a_declared_look_up_is_a_plain_function_found_in_its_module() -> None:
+    found = tw.lookup({"US": 1, "CA": 2}, name="by_code", version="v1", input="country", default=0)
+    assert (found("CA"), found("US"), found(None)) == (2, 1, 0)
+    made = tw.transform_of(found)
+    assert (made.parameters, made.returns, made.place) == ({"country": "string"}, "int64", __name__)
+    same = tw.lookup({"CA": 2, "US": 1}, name="by_code", version="v1", input="country", default=0)
+    other = tw.lookup({"US": 1, "CA": 3}, name="by_code", version="v1", input="country", default=0)
+    assert tw.transform_of(same).source_hash == made.source_hash != tw.transform_of(other).source_hash
+
+
+def test_a_look_up_has_keys_and_values_of_one_type() -> None:
+    with pytest.raises(DefinitionError, match="the keys of lookup 'odd' are not of one type"):
+        tw.lookup({"US": 1, 2: 2}, name="odd", version="v1", input="x")
+    with pytest.raises(DefinitionError, match="the values of lookup 'odd' are not of one type"):
+        tw.lookup({"US": 1, "CA": "two"}, name="odd", version="v1", input="x")

@@ -232,8 +232,8 @@ def lookup(
             problem=problem, hint='Write them alike, or name the type of the values: returns="int64".'
         )
     dtype = _dtype(returns if returns is not None else values.pop(), f"the value of {what}")
-    find.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # so that it can be called by name, too
-        [inspect.Parameter(input, inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    find.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # its input has a name
+        [inspect.Parameter(input, inspect.Parameter.POSITIONAL_ONLY)]
     )
     parameters = {check_name(input): _dtype(kinds.pop(), f"the key of {what}")}
     made = Transform(find, name=name, version=check_version(version), parameters=parameters, returns=dtype)  # type: ignore[arg-type]  # a plain function
