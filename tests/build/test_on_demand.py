@@ -345,3 +345,19 @@ def test_the_audit_of_leakage_says_what_an_on_demand_column_is_made_of(fs: tw.Fe
     report = fs.audit_leakage(made)
     assert report.unproven == {"days_since_signup": "it is computed on demand, from profile:signup_date@v1, now"}
     assert not report.violations
+
+
+def test_an_explanation_says_how_each_column_would_be_computed(fs: tw.FeatureStore) -> None:
+    fs.register_feature({"name": "country_id", "owner": "a@b", "transform": country_to_id})
+    fs.register_feature({"name": "share_of_limit", "owner": "a@b", "transform": share_of_limit})
+    rows = spine(country=["US"] * 4, amount=[1.0] * 4)
+    told = fs.get_historical_features(
+        rows, features=["country_id", "days_since_signup", "share_of_limit"], explain=True
+    )
+    assert [(each.feature, each.method) for each in told.on_demand] == [
+        ("country_id", "join with a table of 4 rows"),
+        ("days_since_signup", "function, called in batches"),
+        ("share_of_limit", "function, called in batches"),  # `not balance` of a number is no comparison
+    ]
+    assert "days_since_signup@v1 of signup_date = profile:signup_date@v1, now = now" in str(told)
+    assert told.to_dict()["on_demand"][0]["inputs"] == {"country": "request.country"}

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
+from timewell.build.on_demand import DerivedPlan
 from timewell.build.retrieval import GroupKey, Part, asks
 from timewell.build.size import show_bytes
 from timewell.build.spine import Spine
@@ -28,12 +29,15 @@ class Explanation:
         Memory that the result would take, estimated.
     from_tables
         Group (``name@version``) to how many rows' values are read from its offline table instead.
+    on_demand
+        Columns that transforms compute from the others.
     """
 
     rows: int
     result_bytes: int
     queries: tuple[QueryPlan, ...]
     from_tables: Mapping[str, int]
+    on_demand: tuple[DerivedPlan, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
@@ -43,7 +47,12 @@ class Explanation:
         asked = f"{len(self.queries)} {'query' if len(self.queries) == 1 else 'queries'}"
         read = [f"{group}: {rows:,} rows from its offline table" for group, rows in self.from_tables.items()]
         return "\n".join(
-            [f"{self.rows:,} rows (about {show_bytes(self.result_bytes)}), {asked}", *read, *map(str, self.queries)]
+            [
+                f"{self.rows:,} rows (about {show_bytes(self.result_bytes)}), {asked}",
+                *read,
+                *map(str, self.queries),
+                *map(str, self.on_demand),
+            ]
         )
 
     def _repr_html_(self) -> str:
@@ -58,11 +67,18 @@ class Explanation:
         head = "".join(f"<th>{name}</th>" for name in ("groups", "source", "features", "reads", "steps"))
         for group, rows in self.from_tables.items():
             cells.append(f"<td>{escape(group)}</td><td colspan=4>{rows:,} rows from its offline table</td>")
+        cells += [f"<td>{escape(one.feature)}</td><td colspan=4>{escape(str(one))}</td>" for one in self.on_demand]
         body = "".join(f"<tr>{row}</tr>" for row in cells)
         return f"<table><caption>{self.rows:,} rows, not computed</caption><tr>{head}</tr>{body}</table>"
 
 
-def explained(session: EngineSession, spine: Spine, parts: dict[GroupKey, Part], result_bytes: int) -> Explanation:
+def explained(
+    session: EngineSession,
+    spine: Spine,
+    parts: dict[GroupKey, Part],
+    result_bytes: int,
+    on_demand: tuple[DerivedPlan, ...] = (),
+) -> Explanation:
     """Ask the engine for its plans, and for nothing else."""
     queries, covered = asks(spine, parts)
     return Explanation(
@@ -70,4 +86,5 @@ def explained(session: EngineSession, spine: Spine, parts: dict[GroupKey, Part],
         result_bytes=result_bytes,
         queries=tuple(session.plan(ask.query, ask.probes) for ask in queries),
         from_tables={parts[key].group.compiled.ref: int(mask.sum()) for key, mask in covered.items()},
+        on_demand=on_demand,
     )

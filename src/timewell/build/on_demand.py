@@ -16,6 +16,7 @@ from timewell.build.spine import Spine
 from timewell.catalog.evaluate import as_input, evaluate
 from timewell.catalog.lookup import Catalog, Resolved
 from timewell.catalog.on_demand import pinned_inputs
+from timewell.define.forms import form_of
 from timewell.define.on_demand import Input
 from timewell.define.transform import Transform
 from timewell.errors import MissingRequestValue
@@ -36,6 +37,43 @@ class Derived:
     item: Resolved
     transform: Transform
     inputs: tuple[tuple[Input, Resolved | None], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DerivedPlan:
+    """How one on-demand column would be computed: what ``explain`` shows.
+
+    Attributes
+    ----------
+    transform
+        ``name@version``.
+    inputs
+        Parameter to the feature, the value of the request or ``now`` that it is.
+    method
+        ``join with a table of N rows``, ``SQL expression`` or ``function, called in batches``.
+    """
+
+    feature: str
+    transform: str
+    inputs: Mapping[str, str]
+    method: str
+
+    def __str__(self) -> str:
+        given = ", ".join(f"{name} = {source}" for name, source in self.inputs.items())
+        return f"{self.feature}: {self.transform} of {given or 'nothing'}: {self.method}"
+
+
+def planned(on_demand: Mapping[str, Derived]) -> tuple[DerivedPlan, ...]:
+    """Return how each on-demand column would be computed."""
+    return tuple(
+        DerivedPlan(
+            feature=column,
+            transform=each.transform.ref,
+            inputs={given.parameter: given.origin for given, _ in each.inputs},
+            method=str(form_of(each.transform) or "function, called in batches"),
+        )
+        for column, each in on_demand.items()
+    )
 
 
 def derived(resolved: Sequence[Resolved], catalog: Catalog) -> dict[str, Derived]:

@@ -20,7 +20,7 @@ from timewell.build.digest import PREFIX
 from timewell.build.explain import Explanation, explained
 from timewell.build.keep import KeyDigests, keep_manifest
 from timewell.build.manifest import Manifest, ManifestFeature
-from timewell.build.on_demand import Derived, derived, on_demand_column, refuse_missing, stored
+from timewell.build.on_demand import Derived, derived, on_demand_column, planned, refuse_missing, stored
 from timewell.build.retrieval import GroupKey, Part, Retrieved, parts_of, retrieve
 from timewell.build.size import Limit, in_memory_limit, refuse_too_large, row_bytes, rows_a_part, value_bytes
 from timewell.build.spine import Spine
@@ -155,7 +155,7 @@ def get_training_set(project: Project, request: TrainingRequest) -> TrainingSet:
 def explain_training_set(project: Project, request: TrainingRequest) -> Explanation:
     """Return how :func:`get_training_set` would compute this; computes and writes nothing."""
     with prepared(project, request) as asked:
-        return explained(asked.session, asked.spine.whole(), asked.parts, asked.result_bytes)
+        return explained(asked.session, asked.spine.whole(), asked.parts, asked.result_bytes, planned(asked.on_demand))
 
 
 @contextmanager
