@@ -30,6 +30,7 @@ from timewell.stores.records import (
 from timewell.stores.refresher import Refreshers
 from timewell.stores.runs import Runs
 from timewell.stores.shadows import Shadows
+from timewell.stores.skew import SkewHistory
 
 __all__ = [
     "AuditRow",
@@ -87,6 +88,11 @@ class RegistryParts(Protocol):
     @property
     def refresher(self) -> Refreshers:
         """Who refreshes by itself, and how its jobs stand."""
+        ...
+
+    @property
+    def skew(self) -> SkewHistory:
+        """How far apart what is served and what is trained on were."""
         ...
 
 

@@ -40,6 +40,7 @@ from timewell.testing.registry_records import (
 from timewell.testing.rollback_laws import RollbackLaws
 from timewell.testing.run_laws import RunLaws
 from timewell.testing.shadow_laws import PromoteLaws, StagingLaws
+from timewell.testing.skew_laws import SkewLaws
 from timewell.types import DAY_US
 
 
@@ -424,6 +425,7 @@ class RegistryLaws(
     RunLaws,
     AlertLaws,
     RefresherLaws,
+    SkewLaws,
 ):
     """All laws of a registry.
 

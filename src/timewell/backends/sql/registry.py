@@ -17,6 +17,7 @@ from timewell.backends.sql.registry_garbage import SqlGarbage
 from timewell.backends.sql.registry_leases import SqlLeases
 from timewell.backends.sql.registry_shadows import SqlShadows
 from timewell.backends.sql.runs import SqlRuns
+from timewell.backends.sql.skew import SqlSkewHistory
 from timewell.backends.sql.state import SqlState
 from timewell.stores.registry import (
     AuditRow,
@@ -53,6 +54,7 @@ class SqlRegistry:
         self.runs = SqlRuns(database)
         self.alerts = SqlAlerts(database)
         self.refresher = SqlRefreshers(database)
+        self.skew = SqlSkewHistory(database)
 
     def put(self, records: Sequence[DefinitionRecord], *, actor: str, at_us: int) -> list[PutOutcome]:
         """Register definitions, all or none."""

@@ -19,6 +19,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -29,7 +30,7 @@ from sqlalchemy import (
     Text,
 )
 
-FORMATS = ("0001", "0002", "0003", "0004", "0005")  # ids of the migrations, oldest first; the last is this program's
+FORMATS = ("0001", "0002", "0003", "0004", "0005", "0006")  # ids of the migrations, oldest first; the last is this program's
 FORMAT = FORMATS[-1]
 
 METADATA = MetaData(
@@ -397,6 +398,23 @@ refresher_job = Table(
     _text("error"),
     _text("problem"),
     comment="0 stands for never",
+)
+
+skew_measure = Table(
+    "skew_measure",
+    METADATA,
+    _id(),
+    _text("group_name"),
+    _text("version"),
+    _text("feature"),
+    _number("at_us"),
+    Column("distance", Float, nullable=False),
+    _text("verdict"),
+    _number("online_rows"),
+    _number("offline_rows"),
+    _text("detail"),
+    Index("ix_skew_measure_feature", "feature", "id"),
+    sqlite_autoincrement=True,
 )
 
 training_manifest = Table(
