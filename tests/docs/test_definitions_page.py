@@ -15,13 +15,14 @@ from timewell.define.contract import Contract
 from timewell.define.entity import Entity
 from timewell.define.feature import GROUP_ONLY, Feature, FeatureGroup, FeatureService, LatencyBudget
 from timewell.define.load import DefinitionFile, load_folder
+from timewell.define.skew import SkewLimit
 from timewell.define.source import Source
 from timewell.define.tests import ExampleTest, NullRateTest, RangeTest, UniqueTest
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "definitions.md").read_text(encoding="utf-8")
 MODELS = [
     Entity, Source, FeatureGroup, Feature, Aggregation, RangeTest, NullRateTest, UniqueTest, ExampleTest, Contract,
-    LatencyBudget, FeatureService,
+    LatencyBudget, SkewLimit, FeatureService,
 ]  # fmt: skip
 LITERAL = {"v1", "events", "exact"}  # defaults that the page gives as they are
 

@@ -17,6 +17,7 @@ from timewell.define.dtypes import ValueType
 from timewell.define.entity import Entity
 from timewell.define.feature import COMPUTED, Accuracy, Feature, FeatureGroup, LatencyBudget, Tier
 from timewell.define.on_demand import TransformUse
+from timewell.define.skew import SkewLimit
 from timewell.define.source import Source
 from timewell.define.tests import FeatureTest
 from timewell.errors import MissingField, MissingTtl, TtlTooShort
@@ -60,6 +61,7 @@ class CompiledFeature:
     tags: tuple[str, ...]
     tests: tuple[FeatureTest, ...]
     budget_us: Mapping[str, int]
+    skew: SkewLimit | None = None
     transform: TransformUse | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     contract: Contract | None = None
@@ -207,6 +209,7 @@ def _compile_feature(feature: Feature, group: FeatureGroup) -> CompiledFeature:
         tags=tuple(dict.fromkeys((*group.tags, *feature.tags))),
         tests=tuple(chosen("tests") or ()),
         budget_us=_given(budget),
+        skew=chosen("skew"),
         contract=feature.contract,
     )
 
@@ -241,6 +244,7 @@ def _on_demand(feature: Feature, group: FeatureGroup, chosen: Callable[[str], An
         tags=tuple(dict.fromkeys((*group.tags, *feature.tags))),
         tests=tuple(chosen("tests") or ()),
         budget_us=_given(chosen("latency_budget")),
+        skew=chosen("skew"),
         transform=feature.transform,
         inputs=feature.inputs,
         contract=feature.contract,

@@ -12,6 +12,7 @@ from timewell.define.cadence import Refresh
 from timewell.define.checks import AnyCheck
 from timewell.define.contract import Contract
 from timewell.define.on_demand import AnyTransform
+from timewell.define.skew import SkewLimit
 from timewell.define.tests import FeatureTest
 from timewell.errors import DefinitionError, DuplicateFeature, MissingField
 
@@ -71,6 +72,7 @@ class _Defaults(Definition):
     tier: Tier | None = None
     tests: tuple[FeatureTest, ...] | None = None
     latency_budget: LatencyBudget | None = None
+    skew: SkewLimit | None = None
 
     @field_validator("tags", mode="before")
     @classmethod

@@ -142,6 +142,14 @@ class NothingAsked(UsageError):
     fix = "Name at least one: features=[...] or a feature service."
 
 
+class NothingSampled(UsageError):
+    """There is nothing of a feature that was served, or could be, to compare."""
+
+    code = "nothing_sampled"
+    template = "nothing of {feature} was sampled, and it has no online build to look at."
+    fix = "Set `sample_rate` under `[serving]` and serve it, or materialize it online: fs.materialize_online(...)."
+
+
 class ValueOverflow(TimewellError):
     """A result does not fit its type; nothing wrapped around, nothing was written."""
 

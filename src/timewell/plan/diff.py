@@ -174,6 +174,7 @@ def _words(feature: CompiledFeature) -> dict[str, object]:
         "tests": [test.dump() for test in feature.tests],
         "contract": None if feature.contract is None else feature.contract.dump(),
         "latency_budget": {name: format_duration(value) for name, value in feature.budget_us.items()},
+        "skew": feature.skew.model_dump() if feature.skew else None,
     }
 
 

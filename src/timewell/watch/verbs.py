@@ -11,9 +11,10 @@ from timewell.watch.alerting import Evaluation
 from timewell.watch.freshness import FreshnessReport, check_freshness, freshness
 from timewell.watch.freshness_clocks import last_update_epoch
 from timewell.watch.round import watch
+from timewell.watch.skew.verbs import SkewVerbs
 
 
-class WatchVerbs:
+class WatchVerbs(SkewVerbs):
     """One method per verb, no logic of its own."""
 
     project: Project

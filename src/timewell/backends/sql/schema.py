@@ -30,7 +30,14 @@ from sqlalchemy import (
     Text,
 )
 
-FORMATS = ("0001", "0002", "0003", "0004", "0005", "0006")  # ids of the migrations, oldest first; the last is this program's
+FORMATS = (
+    "0001",
+    "0002",
+    "0003",
+    "0004",
+    "0005",
+    "0006",
+)  # ids of the migrations, oldest first; the last is this program's
 FORMAT = FORMATS[-1]
 
 METADATA = MetaData(

@@ -12,13 +12,16 @@ from collections.abc import Mapping
 from typing import Final, Literal
 
 import numpy as np
+import pyarrow as pa
 
+from timewell.define.skew import Metric
 from timewell.errors import UsageError
 from timewell.watch.skew.cells import BINS, FINE, Categories, Cells, Floats, category_cells, number_cells
 from timewell.watch.skew.column import Column, is_categorical, read_column
 from timewell.watch.skew.difference import Bucket, DistributionDiff, Measured, Verdict
-from timewell.watch.skew.distances import DISTANCES, NUMERIC, Metric
+from timewell.watch.skew.distances import DISTANCES, NUMERIC
 from timewell.watch.skew.noise import noise_floor, would_be_seen
+from timewell.watch.skew.pairs import LINEAR, Paired, differing, judged_by_pairs
 from timewell.watch.skew.sketch import Sketch
 
 THRESHOLD: Final = 0.05
@@ -46,7 +49,8 @@ def distribution_diff(
     ----------
     a, b
         Values, such as what was served and what is trained on: numpy, pandas, polars, Arrow, lists, samples of the
-        store, or a :class:`Sketch` of a stream.
+        store, or a :class:`Sketch` of a stream. Two samples about the same entities at the same instants are compared
+        pair by pair: of equal pairs, some sixty are enough.
     metric
         ``total_variation`` (the share that lies elsewhere), ``psi`` (cut at 1), ``jensen_shannon`` (its distance),
         ``ks`` and ``wasserstein`` (numbers only; the latter as a share of the way from the 1 % to the 99 % quantile).
@@ -89,6 +93,20 @@ def compare(
 ) -> DistributionDiff:
     """Do as :func:`distribution_diff` without a warning."""
     _refuse(metric, threshold, kind)
+    whole = _unpaired(a, b, metric=metric, threshold=threshold, kind=kind)
+    if not (isinstance(a, Paired) and isinstance(b, Paired) and a.pairs_with(b)):
+        return whole
+    places = differing(a.values, b.values)
+    if not places:
+        return judged_by_pairs(whole, None)
+    if metric not in LINEAR:
+        return whole
+    moved = [side.values.take(pa.array(places)) for side in (a, b)]
+    kind = whole.found.kind
+    return judged_by_pairs(whole, _unpaired(*moved, metric=metric, threshold=threshold, kind=kind))
+
+
+def _unpaired(a: object, b: object, *, metric: Metric, threshold: float, kind: ValueKind | None) -> DistributionDiff:
     one, other = (side if isinstance(side, Sketch) else read_column(side) for side in (a, b))
     if isinstance(one, Sketch) or isinstance(other, Sketch):
         one, other = (side if isinstance(side, Sketch) else Sketch().add(side) for side in (one, other))

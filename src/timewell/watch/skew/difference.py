@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
-from timewell.watch.skew.distances import Metric
+from timewell.define.skew import Metric
 
 Verdict = Literal["same", "close", "differs", "not enough data"]
 _SHOWN = 3

@@ -7,13 +7,13 @@ Rule: each takes counts with one pair per line and returns one number per line; 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
+from timewell.define.skew import Metric
 from timewell.watch.skew.cells import Counts, Floats
 
-Metric = Literal["total_variation", "psi", "jensen_shannon", "ks", "wasserstein"]
 Distance = Callable[[Counts, Counts, Floats | None], Floats]
 
 
