@@ -95,8 +95,8 @@ class SkewReport:
             return f"{name}: unknown: {self.problem}"
         found = self.diff.found
         lines = [
-            f"{name}: {found.verdict}: {found.metric} {float(self.diff):.4g} of {found.threshold:g} allowed"
-            f" (measured {found.measured:.4g}, noise floor {found.noise_floor:.4g})",
+            f"{name}: {found.verdict}: {found.metric} {float(self.diff):.4g} of {found.threshold:g} allowed",
+            f"  measured {found.measured:.4g}, noise floor {found.noise_floor:.4g}",
             f"  online   {self.online}",
             f"  offline  {self.offline}",
         ]

@@ -95,12 +95,9 @@ class Sample:
 
     def pairs_with(self, other: object) -> bool:
         """Whether another sample's values are of the same entities at the same instants, row by row."""
-        return (
-            isinstance(other, Sample)
-            and None not in (self.instants, self.entities, other.instants, other.entities)
-            and self.instants.equals(other.instants)
-            and self.entities.equals(other.entities)
-        )
+        if not isinstance(other, Sample) or self.entities is None or self.instants is None:
+            return False
+        return bool(self.instants.equals(other.instants) and self.entities.equals(other.entities))
 
     @property
     def null_share(self) -> float:
@@ -180,6 +177,11 @@ def sample_offline(
 def offline_of(project: Project, feature: str, online: Sample) -> Sample:
     """Return what training has for the rows of a sample, in their order."""
     (found,) = values_at(project, [feature], online)
+    return trained_like(online, found)
+
+
+def trained_like(online: Sample, found: pa.Array) -> Sample:
+    """Return what training has for the rows of a sample as a sample."""
     return replace(online, values=found, origin="same instants", statuses=None, epochs=None, as_ofs=None, degraded=None)
 
 

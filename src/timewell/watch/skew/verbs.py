@@ -44,7 +44,7 @@ class SkewVerbs:
         return sample_offline(self.project, feature, window=window, size=size, training=training)
 
     @overload
-    def skew(
+    def skew(  # type: ignore[overload-overlap]  # a text is not meant as its letters
         self, feature: str, *, window: str | None = None, size: int = SIZE, training: object = None
     ) -> SkewReport: ...
 
