@@ -361,6 +361,10 @@ def _collision(fs: tw.FeatureStore) -> None:
 
 
 @example("No feature named", after=offline)
+def _nothing_sampled(fs: tw.FeatureStore) -> None:
+    fs.sample_online("avg_ticket_30d")
+
+
 def _nothing_asked(fs: tw.FeatureStore) -> None:
     fs.get_historical_features({"user_id": [7], "event_ts": ["2026-02-28T00:00:00Z"]})
 

@@ -234,7 +234,7 @@ def test_the_threshold_of_the_definition_is_the_one_that_counts_and_makes_no_ver
         if feature["name"] == "country_id":
             feature["skew"] = {"metric": "psi", "threshold": 0.5}
     [outcome] = store.register_group(group).outcomes
-    assert outcome.outcome == "metadata"
+    assert outcome.action == "metadata"
     found = store.skew("country_id")
     assert (found.diff.metric, found.diff.threshold, found.skewed) == ("psi", 0.5, False)
 

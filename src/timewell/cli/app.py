@@ -24,6 +24,7 @@ from timewell.cli import (
     refresher,
     serve,
     shadow,
+    skew,
     tiers,
     token,
     versions,
@@ -143,6 +144,7 @@ def _serve(tree: TyperGroup) -> None:
     _add(tree, SERVE, "serve", serve.serve)
     _add(tree, SERVE, "latency", serve.latency)
     _add(tree, SERVE, "freshness", freshness.freshness)
+    _add(tree, SERVE, "skew", skew.skew)
     _add(tree, SERVE, "refresher", refresher.refresher)
     _add(tree, SERVE, "schedule", refresher.schedule)
     _add(tree, SERVE, "tiers", tiers.tiers)

@@ -1,7 +1,9 @@
 """``distribution_diff``: whether two columns look like samples of one distribution.
 
 Rule: what chance alone gives is no difference. The number is 0.0 unless the distance lies beyond what like samples of
-these sizes exceed in one of 200 cases; beyond that it is the distance as measured, nothing taken off.
+these sizes exceed in one of 200 cases; beyond that it is the distance as measured, nothing taken off. One that a
+standard error would lift to the threshold counts as having reached it: else a shift just as great as the threshold would
+be missed in half of all cases.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from timewell.watch.skew.cells import BINS, FINE, Categories, Cells, Floats, cat
 from timewell.watch.skew.column import Column, is_categorical, read_column
 from timewell.watch.skew.difference import Bucket, DistributionDiff, Measured, Verdict
 from timewell.watch.skew.distances import DISTANCES, NUMERIC
-from timewell.watch.skew.noise import noise_floor, would_be_seen
+from timewell.watch.skew.noise import noise_floor, standard_error, would_be_seen
 from timewell.watch.skew.pairs import LINEAR, Paired, differing, judged_by_pairs
 from timewell.watch.skew.sketch import Sketch
 
@@ -63,7 +65,8 @@ def distribution_diff(
     Returns
     -------
     DistributionDiff
-        0.0 where nothing lies beyond noise. Its ``verdict`` tells whether that means ``same`` or ``not enough data``;
+        0.0 where nothing lies beyond noise; the threshold itself where the distance is within a standard error of it; else
+        the distance. Its ``verdict`` tells whether that means ``same`` or ``not enough data``;
         the latter also warns (:class:`NotEnoughData`).
 
     Raises
@@ -200,7 +203,8 @@ def _judged(
         measured = float(distance(cells.one, cells.other, cells.places))
         floor = noise_floor(cells, distance) + error
         if measured > floor:
-            verdict = "differs" if measured >= threshold else "close"
+            near = measured < threshold and measured + standard_error(cells, distance) >= threshold
+            verdict = "differs" if near or measured >= threshold else "close"
         elif _is_enough(cells, metric, floor, threshold):
             verdict = "same"
     if verdict == "not enough data":

@@ -37,8 +37,8 @@ class Measured:
     ----------
     verdict
         ``same``: nothing beyond noise, and a shift as great as the threshold would have been seen. ``close``: beyond
-        noise, below the threshold. ``differs``: at the threshold or above, and beyond noise. ``not enough data``:
-        within noise, and so might be a shift as great as the threshold.
+        noise, below the threshold. ``differs``: beyond noise, and at the threshold, above it, or within one standard
+        error of it. ``not enough data``: within noise, and so might be a shift as great as the threshold.
     measured
         The distance as it came out, noise included.
     noise_floor
@@ -97,8 +97,8 @@ class DistributionDiff(float):
 
     def __new__(cls, measured: Measured) -> Self:
         """Make the number: the distance where it lies beyond noise, at most 1; else 0."""
-        beyond = measured.verdict in {"close", "differs"}
-        made = super().__new__(cls, min(1.0, measured.measured) if beyond else 0.0)
+        least = {"close": 0.0, "differs": measured.threshold}.get(measured.verdict)
+        made = super().__new__(cls, 0.0 if least is None else min(1.0, max(measured.measured, least)))
         made.found = measured
         return made
 

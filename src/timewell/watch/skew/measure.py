@@ -22,6 +22,7 @@ from timewell.watch.skew.report import Cause, SkewReport
 from timewell.watch.skew.samples import SIZE, Sample, pinned, sample_offline, sample_online, trained_like, values_at
 
 KEPT_US: Final = 90 * DAY_US
+_TRAINING: Final = 100_000  # rows of a training set that are looked at, at most
 _LIMIT: Final = SkewLimit()
 _NOTHING: Final = Pairs(mismatched=0.0, causes={}, examples=())
 
@@ -115,7 +116,7 @@ def _alike(sampled: Sequence[tuple[Resolved, Sample]]) -> list[list[tuple[Resolv
 def _of_rows(project: Project, part: Sequence[tuple[Resolved, Sample]], training: object) -> list[SkewReport]:
     if training is not None:
         return [
-            _report(project, item, online, sample_offline(project, pinned(item), size=len(online), training=training))
+            _report(project, item, online, sample_offline(project, pinned(item), size=_TRAINING, training=training))
             for item, online in part
         ]
     columns = values_at(project, [pinned(item) for item, _ in part], part[0][1])

@@ -46,6 +46,13 @@ def noise_floor(cells: Cells, distance: Distance) -> float:
     return max(float(np.quantile(drawn, BEYOND, method="higher")), smooth)
 
 
+def standard_error(cells: Cells, distance: Distance) -> float:
+    """Return how much the distance of two samples of these sizes scatters, each drawn again from its own shares."""
+    draw = np.random.default_rng(_SEED)
+    one, other = (draw.multinomial(int(side.sum()), side / side.sum(), size=_TRIALS) for side in (cells.one, cells.other))
+    return float(distance(one, other, cells.places).std())
+
+
 def would_be_seen(cells: Cells, distance: Distance, floor: float, shift: float) -> bool:
     """Whether a shift of so much of the mass would lie beyond the noise in four of five cases.
 

@@ -95,9 +95,10 @@ class Sample:
 
     def pairs_with(self, other: object) -> bool:
         """Whether another sample's values are of the same entities at the same instants, row by row."""
-        if not isinstance(other, Sample) or self.entities is None or self.instants is None:
+        if not isinstance(other, Sample):
             return False
-        return bool(self.instants.equals(other.instants) and self.entities.equals(other.entities))
+        pairs = ((self.instants, other.instants), (self.entities, other.entities))
+        return all(one is not None and two is not None and one.equals(two) for one, two in pairs)
 
     @property
     def null_share(self) -> float:
