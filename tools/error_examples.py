@@ -360,11 +360,12 @@ def _collision(fs: tw.FeatureStore) -> None:
     fs.get_historical_features(spine, "order_amount_7d", event_time="event_ts")
 
 
-@example("No feature named", after=offline)
+@example("Nothing was served that could be looked at", after=offline)
 def _nothing_sampled(fs: tw.FeatureStore) -> None:
-    fs.sample_online("avg_ticket_30d")
+    fs.sample_online("order_amount_7d")
 
 
+@example("No feature named", after=offline)
 def _nothing_asked(fs: tw.FeatureStore) -> None:
     fs.get_historical_features({"user_id": [7], "event_ts": ["2026-02-28T00:00:00Z"]})
 
