@@ -49,7 +49,9 @@ def noise_floor(cells: Cells, distance: Distance) -> float:
 def standard_error(cells: Cells, distance: Distance) -> float:
     """Return how much the distance of two samples of these sizes scatters, each drawn again from its own shares."""
     draw = np.random.default_rng(_SEED)
-    one, other = (draw.multinomial(int(side.sum()), side / side.sum(), size=_TRIALS) for side in (cells.one, cells.other))
+    one, other = (
+        draw.multinomial(int(side.sum()), side / side.sum(), size=_TRIALS) for side in (cells.one, cells.other)
+    )
     return float(distance(one, other, cells.places).std())
 
 
