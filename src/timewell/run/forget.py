@@ -137,7 +137,7 @@ def _forget(project: Project, entity: str, key: Mapping[str, object]) -> ForgetR
         snapshots=sum(part.snapshots for part in offline),
         unnamed_files=unnamed,
         reports=reports,
-        sample_rows=erase_samples(project, groups, values),
+        sample_rows=erase_samples(project, groups, values, catalog.groups),
         frame_rows=frames,
         shadows=_to_validate(project, [shadow for part in offline for shadow in part.shadows]),
         manifests=tuple(record.id for record in manifests_with(project, entity, digest)),

@@ -8,9 +8,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from timewell.catalog.lookup import Resolved
+from timewell.catalog.lookup import Catalog, Resolved
 from timewell.errors import StoreUnavailable, TimewellError, UsageError
+from timewell.serve.given import Request
 from timewell.serve.guard import BreakerState, Lack, cause_of
 from timewell.serve.latency import BREAKER, FOLDER, LatencyBook
 from timewell.serve.prepare import Entities, Prepared
@@ -45,6 +47,20 @@ class Noted:
     sampled: SampledRequest | None
 
 
+class Asking(Protocol):
+    """What is noted of what a caller wants."""
+
+    @property
+    def entities(self) -> Entities:
+        """The entities it is about."""
+        ...
+
+    @property
+    def request(self) -> Request | None:
+        """What on-demand features take from the request."""
+        ...
+
+
 class Account:
     """Keeps the account of one reader.
 
@@ -62,7 +78,7 @@ class Account:
         self._spans = open_spans(project)
         self.plain = self._sampler is None and self._spans is None
 
-    def of(self, prepared: Prepared, resolved: Sequence[Resolved]) -> Noted:
+    def of(self, prepared: Prepared, resolved: Sequence[Resolved], catalog: Catalog) -> Noted:
         """Return where a request is noted, found out once for all that are like it."""
         self._builds.update({group.ref: group.build for group in prepared.groups if group.computed is None})
         features = tuple(dict.fromkeys(f"{item.group.compiled.ref}:{item.feature.name}" for item in resolved))
@@ -72,7 +88,7 @@ class Account:
             good=self.book.line(prepared.refs, prepared.service, features),
             features=features,
             limit=sampler_limit if self._spans is None else EVERYONE,
-            sampled=sampled_request(resolved, prepared.service) if self._sampler is not None else None,
+            sampled=None if self._sampler is None else _sampled(prepared, resolved, catalog),
         )
 
     def ages_s(self) -> dict[str, int]:
@@ -103,7 +119,7 @@ class Account:
             groups = tuple(dict.fromkeys(ref for ref, why in lacking if why == cause))
             self.book.because(groups, prepared.service, cause)
 
-    def answered(self, noted: Noted, entities: Entities, answer: OnlineFeatures, took_ns: int, now_us: int) -> None:
+    def answered(self, noted: Noted, ask: Asking, answer: OnlineFeatures, took_ns: int, now_us: int) -> None:
         """Note an answer that was degraded, or may be sampled or traced."""
         prepared = noted.prepared
         if answer.degraded:
@@ -111,9 +127,9 @@ class Account:
         else:
             noted.good(took_ns)
         if self._sampler is not None and noted.sampled is not None:
-            self._sampler.offer(noted.sampled, entities, answer, now_us)
+            self._sampler.offer(noted.sampled, ask.entities, answer, now_us, ask.request)
         if self._spans is not None:
-            self._trace(noted, entities, took_ns, degraded=answer.degraded, error="")
+            self._trace(noted, ask.entities, took_ns, degraded=answer.degraded, error="")
 
     def failed(self, noted: Noted, entities: Entities, problem: TimewellError, took_ns: int) -> None:
         """Note a request that got no answer; what the caller did wrong is no failure of ours."""
@@ -137,3 +153,8 @@ class Account:
         self.book.close()
         if self._sampler is not None:
             self._sampler.close()
+
+
+def _sampled(prepared: Prepared, resolved: Sequence[Resolved], catalog: Catalog) -> SampledRequest:
+    given = () if prepared.on_demand is None else prepared.on_demand.given
+    return sampled_request(resolved, prepared.service, registered=catalog.groups, given=given)

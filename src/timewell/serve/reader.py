@@ -198,7 +198,7 @@ class Reader:
         if self._account.plain and not answer.degraded:
             noted.good(took_ns)
         else:
-            self._account.answered(noted, ask.entities, answer, took_ns, now_us)
+            self._account.answered(noted, ask, answer, took_ns, now_us)
 
     def _is_at_hand(self, ask: Ask) -> bool:
         """Whether a request can be answered on an event loop.
@@ -275,7 +275,7 @@ class Reader:
             resolved = catalog.resolve_all(asked, service=service)
             self._origins.follow(catalog)
             compute = partial(self._origins.computed, catalog)
-            noted = self._account.of(prepare(catalog, resolved, service, compute=compute), resolved)
+            noted = self._account.of(prepare(catalog, resolved, service, compute=compute), resolved, catalog)
             self._epoch = max(self._epoch, noted.prepared.epoch)
             if len(self._noted) >= _MOST_PREPARED:
                 self._noted = {}

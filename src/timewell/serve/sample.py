@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 from zlib import crc32
 
-from timewell.catalog.layout import entity_key_encoder
-from timewell.catalog.lookup import Resolved
+from timewell.catalog.lookup import RegisteredGroup, Resolved
 from timewell.serve.background import Background
+from timewell.serve.given import Column, Request, RequestInput, given_columns
 from timewell.serve.prepare import Values, pack_int, picker
 from timewell.serve.response import OnlineFeatures
-from timewell.serve.samplefiles import SampledGroup, SampledRow, SampleFiles, sampled_group
+from timewell.serve.samplefiles import GroupKey, SampledGroup, SampledRow, SampleFiles, sampled_group
 from timewell.stores.codec import INT_TAG, SIGN_64, KeyEncoder
 from timewell.stores.project import Project
 from timewell.types import parse_duration
@@ -41,7 +41,9 @@ class SampledRequest:
     groups
         Each with what takes its values, or their statuses, out of the answer's.
     key_names, encode
-        The join keys of the first group's entity, by which entities are chosen.
+        The join keys of the first group's entity, by which entities are chosen; by chance where none is read.
+    given
+        What is taken from the request.
     int_key
         The only join key, where it is a whole number.
     """
@@ -49,39 +51,48 @@ class SampledRequest:
     service: str | None
     groups: tuple[tuple[SampledGroup, Callable[[Values], Values]], ...]
     key_names: tuple[str, ...]
-    encode: KeyEncoder
+    encode: KeyEncoder | None
     int_key: str | None
+    given: tuple[RequestInput, ...] = ()
 
 
-def sampled_request(resolved: Sequence[Resolved], service: str | None = None) -> SampledRequest | None:
+def sampled_request(
+    resolved: Sequence[Resolved],
+    service: str | None = None,
+    *,
+    registered: Mapping[GroupKey, RegisteredGroup] | None = None,
+    given: tuple[RequestInput, ...] = (),
+) -> SampledRequest:
     """Find out once what samples of a request consist of.
 
     Parameters
     ----------
     resolved
         The features asked for, in the order of the answer's columns.
+    registered
+        Every group version, where some are computed on demand.
+    given
+        What those take from the request.
     """
     parts: dict[tuple[str, str], list[tuple[int, Resolved]]] = {}
     for place, item in enumerate(resolved):
-        if item.feature.transform is None:
-            parts.setdefault(item.group.key, []).append((place, item))
-    if not parts:
-        return None
+        parts.setdefault(item.group.key, []).append((place, item))
     groups = tuple(
         (
-            sampled_group(found[0][1].group, [item.feature.name for _, item in found]),
+            sampled_group(found[0][1].group, [item.feature.name for _, item in found], registered),
             picker([place for place, _ in found]),
         )
         for found in parts.values()
     )
-    first = next(iter(parts.values()))[0][1].group
-    names = first.compiled.entity.key_names
+    group, owner = next(((group, owner) for group, _ in groups for owner in group.owners), (None, None))
+    keys = [] if group is None or owner is None else [group.keys[place] for place in owner.places]
     return SampledRequest(
         service=service,
         groups=groups,
-        key_names=names,
-        encode=entity_key_encoder(first),
-        int_key=names[0] if tuple(first.key_types) == ("int64",) else None,
+        key_names=tuple(name for name, _ in keys),
+        encode=None if owner is None else owner.encode,
+        int_key=keys[0][0] if [dtype for _, dtype in keys] == ["int64"] else None,
+        given=given,
     )
 
 
@@ -96,6 +107,7 @@ class _Served(NamedTuple):
     as_of_us: Mapping[str, int]
     degraded: bool
     now_us: int
+    given: Mapping[str, object]
 
 
 class Sampler:
@@ -129,13 +141,22 @@ class Sampler:
         self._waiting: deque[_Served] = deque()
         self._background = Background(self.flush, every_s=EVERY_S, forked=self._forked)
 
-    def offer(self, request: SampledRequest, entities: Entities, answer: OnlineFeatures, now_us: int) -> None:
+    def offer(
+        self,
+        request: SampledRequest,
+        entities: Entities,
+        answer: OnlineFeatures,
+        now_us: int,
+        given: Request | None = None,
+    ) -> None:
         """Keep what was answered to the entities that are sampled, if any is.
 
         Parameters
         ----------
         now_us
             The instant for which the request was answered.
+        given
+            The values that came with it.
         """
         # the commonest request, chosen without a call of ours: 0.1 us instead of 0.5
         if len(entities) == 1 and request.int_key is not None:
@@ -149,7 +170,7 @@ class Sampler:
         if not self._has_room():
             self.passed_over += 1
         elif chosen := self._chosen(request, entities):
-            self._keep(request, entities, answer, now_us, chosen)
+            self._keep(request, entities, answer, now_us, chosen, given)
 
     def _has_room(self) -> bool:
         now_s = self._monotonic_s()
@@ -161,6 +182,8 @@ class Sampler:
         if self._by_request:
             return range(len(entities)) if self._drawn() < self._rate else ()
         names, encode, limit = request.key_names, request.encode, self.limit
+        if encode is None:
+            return [place for place in range(len(entities)) if self._drawn() < self._rate]
         keys = [encode([entity[name] for name in names]) for entity in entities]
         return [place for place, key in enumerate(keys) if key is not None and crc32(key) < limit]
 
@@ -175,18 +198,25 @@ class Sampler:
         """Write what waits and stop; sampling begins again with the next vector that is chosen."""
         self._background.stop()
 
-    def _keep(
-        self, request: SampledRequest, entities: Entities, answer: OnlineFeatures, now_us: int, places: Sequence[int]
+    def _keep(  # everything of one answer
+        self,
+        request: SampledRequest,
+        entities: Entities,
+        answer: OnlineFeatures,
+        now_us: int,
+        places: Sequence[int],
+        given: Request | None,
     ) -> None:
         waiting = self._waiting
         self._left -= len(places)
+        columns = given_columns(request.given, given, len(entities)) if request.given else ()
         for place in places:
             if len(waiting) >= MOST_WAITING:
                 self.dropped += 1
                 continue
             # copies: what was answered belongs to the caller, who may change it
             values, statuses = tuple(answer.rows[place]), answer.row_statuses[place]
-            about = (answer.epoch, answer.as_of_us, answer.degraded, now_us)
+            about = (answer.epoch, answer.as_of_us, answer.degraded, now_us, _at(place, request.given, columns))
             waiting.append(_Served(request, dict(entities[place]), values, statuses, *about))
         self._background.start()
         if len(waiting) >= MOST_WAITING // 2:
@@ -203,11 +233,15 @@ def open_sampler(project: Project) -> Sampler | None:
     return Sampler(project) if project.config.serving.sample_rate > 0 else None
 
 
+def _at(place: int, given: Sequence[RequestInput], columns: Sequence[Column]) -> Mapping[str, object]:
+    return {one.name: column[place] for one, column in zip(given, columns, strict=True)}
+
+
 def _rows_of(served: _Served) -> list[SampledRow]:
-    request, entity, values, statuses, epoch, as_of_us, degraded, now_us = served
+    request, entity, values, statuses, epoch, as_of_us, degraded, now_us, given = served
     rows = []
     for group, pick in request.groups:
-        key = tuple([entity[name] for name in group.key_names])
+        key = tuple([entity.get(name) for name, _ in group.keys])
         about = (group, now_us, request.service, epoch, as_of_us.get(group.name), degraded)
-        rows.append(SampledRow(*about, key, pick(values), pick(statuses)))
+        rows.append(SampledRow(*about, key, pick(values), pick(statuses), given))
     return rows

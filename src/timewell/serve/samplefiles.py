@@ -3,7 +3,9 @@
 Rule: a file appears whole. Every file of a group version has the same columns, so that any program reads them together:
 ``samples/date=2026-03-01/feature_group=transactions/version=v1/*.parquet``, with the instant, service, epoch, the
 build's ``as_of``, whether the answer was degraded, the ``entity`` (a struct of its keys) and ``features`` (a struct of
-``value`` and ``status`` for each; null for one that was not asked for).
+``value`` and ``status`` for each; null for one that was not asked for). Where features are computed on demand, ``entity``
+has the keys of their inputs, too (its type is null where there are none), and ``request`` is a struct of the values that came
+with the request.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -23,11 +26,15 @@ from timewell import chance, durable
 from timewell.build.keep import key_digest
 from timewell.catalog.layout import entity_key_encoder
 from timewell.catalog.lookup import RegisteredGroup, load_catalog
+from timewell.catalog.on_demand import pinned_inputs
 from timewell.clock import SystemClock
+from timewell.define.on_demand import Input
 from timewell.stores.arrow import to_arrow_type
 from timewell.stores.codec import KeyEncoder
 from timewell.stores.project import Project
 from timewell.types import DAY_US, HOUR_US, SECOND_US, parse_duration, parse_instant, to_datetime
+
+GroupKey = tuple[str, str]
 
 FOLDER: Final = "samples"
 _FORGOTTEN: Final = "forgotten"
@@ -42,11 +49,36 @@ _COMMON: Final = [
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """An entity whose key a sample holds.
+
+    Attributes
+    ----------
+    places
+        Of its join keys among all that a row has.
+    """
+
+    entity: str
+    encode: KeyEncoder
+    places: tuple[int, ...]
+
+    def encoded(self, key: Sequence[object]) -> bytes | None:
+        """Return the entity's key, out of a row's; ``None`` where a part of it is null."""
+        return self.encode([key[place] for place in self.places])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SampledGroup:
     """One group version as far as samples are concerned.
 
     Attributes
     ----------
+    keys
+        Name and type of each join key: of its entity, and of its on-demand features' inputs.
+    owners
+        Whose keys they are.
+    request
+        Name and type of each value that its on-demand features take from a request.
     features
         Those asked for, in the order of a row's values.
     dtypes
@@ -55,10 +87,9 @@ class SampledGroup:
 
     name: str
     version: str
-    entity: str
-    key_names: tuple[str, ...]
-    key_types: tuple[str, ...]
-    encode: KeyEncoder
+    keys: tuple[tuple[str, str], ...]
+    owners: tuple[Owner, ...]
+    request: tuple[tuple[str, str], ...]
     features: tuple[str, ...]
     dtypes: Mapping[str, str]
 
@@ -70,30 +101,61 @@ class SampledGroup:
     @property
     def schema(self) -> pa.Schema:
         """The columns of its files."""
-        keys = pa.struct([pa.field(name, to_arrow_type(dtype)) for name, dtype in self._keys])
         served = {
             name: pa.struct({"value": to_arrow_type(dtype), "status": pa.string()})
             for name, dtype in sorted(self.dtypes.items())
         }
-        return pa.schema([*_COMMON, pa.field("entity", keys), pa.field("features", pa.struct(served))])
-
-    @property
-    def _keys(self) -> list[tuple[str, str]]:
-        return list(zip(self.key_names, self.key_types, strict=True))
+        keys = _struct(self.keys) if self.keys else pa.null()
+        own = [pa.field("entity", keys), *([pa.field("request", _struct(self.request))] if self.request else [])]
+        return pa.schema([*_COMMON, *own, pa.field("features", pa.struct(served))])
 
 
-def sampled_group(group: RegisteredGroup, features: Sequence[str]) -> SampledGroup:
-    """Return what samples of a registered version consist of when some of its features are asked for."""
+def sampled_group(
+    group: RegisteredGroup, features: Sequence[str], registered: Mapping[GroupKey, RegisteredGroup] | None = None
+) -> SampledGroup:
+    """Return what samples of a registered version consist of when some of its features are asked for.
+
+    Parameters
+    ----------
+    registered
+        Every group version, for the inputs of on-demand features.
+    """
+    inputs = [one for name in sorted(group.inputs) for one in pinned_inputs(group, group.compiled.feature(name))]
+    stored = (registered or {}).get
+    read = [stored(_group_of(one.reference)) for one in inputs if one.kind == "feature"]
+    entities = {one.compiled.entity.name: one for one in (group, *read) if one is not None and one.compiled.features}
+    keys: dict[str, str] = {}
+    owners = []
+    for one in entities.values():
+        names = one.compiled.entity.key_names
+        keys |= dict(zip(names, one.key_types, strict=True)) | keys
+        places = tuple(list(keys).index(name) for name in names)
+        owners.append(Owner(entity=one.compiled.entity.name, encode=entity_key_encoder(one), places=places))
     return SampledGroup(
         name=group.compiled.name,
         version=group.compiled.version,
-        entity=group.compiled.entity.name,
-        key_names=group.compiled.entity.key_names,
-        key_types=group.key_types,
-        encode=entity_key_encoder(group),
+        keys=tuple(keys.items()),
+        owners=tuple(owners),
+        # of one that two features take in two types, the wider
+        request=tuple(
+            sorted({one.reference: one.dtype for one in sorted(inputs, key=_width) if one.kind == "request"}.items())
+        ),
         features=tuple(features),
         dtypes=group.dtypes,
     )
+
+
+def _group_of(reference: str) -> GroupKey:
+    name, _, rest = reference.partition(":")
+    return name, rest.partition("@")[2]
+
+
+def _width(given: Input) -> bool:
+    return given.dtype == "float64"
+
+
+def _struct(fields: Iterable[tuple[str, str]]) -> pa.StructType:
+    return pa.struct([pa.field(name, to_arrow_type(dtype)) for name, dtype in fields])
 
 
 class SampledRow(NamedTuple):
@@ -108,6 +170,7 @@ class SampledRow(NamedTuple):
     key: Sequence[object]
     values: Sequence[object]
     statuses: Sequence[object]
+    request: Mapping[str, object] = MappingProxyType({})
 
 
 class SampleFiles:
@@ -149,8 +212,11 @@ class SampleFiles:
                 self._write_one(path, kept)
 
     def _is_of(self, row: SampledRow, digests: set[str]) -> bool:
-        encoded = row.group.encode(row.key) if digests else None
-        return encoded is not None and key_digest(self._project, row.group.entity, encoded).hex() in digests
+        if not digests:
+            return False
+        keys = [(owner.entity, owner.encoded(row.key)) for owner in row.group.owners]
+        found = {key_digest(self._project, entity, key).hex() for entity, key in keys if key is not None}
+        return not found.isdisjoint(digests)
 
     def _forgotten(self) -> set[str]:
         return {path.name for path in _within(self._folder / _FORGOTTEN, "*")}
@@ -181,15 +247,16 @@ def read_samples(project: Project, feature: str, since: str | None = None) -> pa
     -------
     pyarrow.Table
         ``sampled_at, service, epoch, as_of, degraded, entity, value, status``; a row for each vector in which the
-        feature was asked for, in no particular order.
+        feature was asked for, in no particular order. ``request``, too, where the group has on-demand features.
 
     Raises
     ------
     UnknownFeature, InvalidDuration
     """
-    found = load_catalog(project).resolve(feature)
+    catalog = load_catalog(project)
+    found = catalog.resolve(feature)
     since_us = None if since is None else project.clock.now_us() - parse_duration(since)
-    group = sampled_group(found.group, [found.feature.name])
+    group = sampled_group(found.group, [found.feature.name], catalog.groups)
     parts: list[pa.Table] = []
     for path in files_of(project, group.name, group.version):
         day_us = parse_instant(path.parts[-4].removeprefix("date="))
@@ -201,27 +268,44 @@ def read_samples(project: Project, feature: str, since: str | None = None) -> pa
     return rows if since_us is None else rows.filter(pc.greater_equal(rows["sampled_at"], to_datetime(since_us)))
 
 
-def erase_samples(project: Project, groups: Iterable[RegisteredGroup], values: Sequence[object]) -> int:
+def erase_samples(
+    project: Project,
+    groups: Iterable[RegisteredGroup],
+    values: Sequence[object],
+    registered: Mapping[GroupKey, RegisteredGroup] | None = None,
+) -> int:
     """Take one key of an entity out of every sample; returns how many rows held it.
 
     A server that holds such rows and did not write them yet leaves them out: it is told first, by a digest of the key.
+
+    Parameters
+    ----------
+    groups
+        Every version of the entity's groups.
+    registered
+        Every group version: samples of features that are computed from the entity's hold its key, too.
     """
     erased = 0
     if not (project.state / FOLDER).is_dir() and not project.config.serving.sample_rate:
         return erased
-    for group in groups:
-        sampled = sampled_group(group, [])
-        encoded = sampled.encode(values)
-        if encoded is None:
-            continue
-        digest = key_digest(project, sampled.entity, encoded).hex()
-        durable.write_bytes(project.state / FOLDER / _FORGOTTEN / digest, b"")
-        for path in files_of(project, sampled.name, sampled.version):
-            erased += _erase_from(path, sampled, values)
+    own = {group.key: group for group in groups}
+    entities = {group.compiled.entity.name for group in own.values()}
+    computed = {key: group for key, group in (registered or {}).items() if group.compiled.on_demand}
+    for group in {**own, **computed}.values():
+        sampled = sampled_group(group, [], registered)
+        for owner in sampled.owners:
+            encoded = owner.encode(values) if owner.entity in entities else None
+            if encoded is None:
+                continue
+            digest = key_digest(project, owner.entity, encoded).hex()
+            durable.write_bytes(project.state / FOLDER / _FORGOTTEN / digest, b"")
+            keys = [sampled.keys[place] for place in owner.places]
+            for path in files_of(project, sampled.name, sampled.version):
+                erased += _erase_from(path, keys, values)
     return erased
 
 
-def _erase_from(path: Path, group: SampledGroup, values: Sequence[object]) -> int:
+def _erase_from(path: Path, keys: Sequence[tuple[str, str]], values: Sequence[object]) -> int:
     try:
         rows = pq.read_table(path, partitioning=None)
     except FileNotFoundError:  # past its retention meanwhile
@@ -230,7 +314,7 @@ def _erase_from(path: Path, group: SampledGroup, values: Sequence[object]) -> in
         path.unlink(missing_ok=True)
         return 0
     mask = pa.chunked_array([pa.repeat(pa.scalar(True), rows.num_rows)])
-    for name, dtype, value in zip(group.key_names, group.key_types, values, strict=True):
+    for (name, dtype), value in zip(keys, values, strict=True):
         column = pc.struct_field(rows["entity"], name)
         mask = pc.and_(mask, pc.fill_null(pc.equal(column, pa.scalar(value, to_arrow_type(dtype))), False))
     kept = rows.filter(pc.invert(mask))
@@ -260,7 +344,8 @@ def _read(path: Path, group: SampledGroup) -> pa.Table:
 
 def _flat(rows: pa.Table, feature: str) -> pa.Table:
     served = pc.struct_field(rows["features"], feature)
-    columns = rows.select([*(field.name for field in _COMMON), "entity"])
+    given = ["request"] if "request" in rows.column_names else []
+    columns = rows.select([*(field.name for field in _COMMON), "entity", *given])
     columns = columns.append_column("value", pc.struct_field(served, "value"))
     return columns.append_column("status", pc.struct_field(served, "status"))
 
@@ -285,9 +370,14 @@ def _table_of_one(rows: Sequence[SampledRow]) -> pa.Table:
         "degraded": [row.degraded for row in rows],
     }
     columns = [pa.array(common[field.name], field.type) for field in _COMMON]
-    keys = zip(zip(*(row.key for row in rows), strict=True), group.key_types, strict=True)
-    entity = [_typed(values, to_arrow_type(dtype)) for values, dtype in keys]
-    columns.append(pa.StructArray.from_arrays(entity, fields=list(schema.field("entity").type)))
+    keys = zip(zip(*(row.key for row in rows), strict=True), group.keys, strict=True)
+    entity = [_typed(values, to_arrow_type(dtype)) for values, (_, dtype) in keys]
+    columns.append(
+        pa.StructArray.from_arrays(entity, fields=list(_struct(group.keys))) if entity else pa.nulls(len(rows))
+    )
+    if group.request:
+        given = [_typed([row.request.get(name) for row in rows], to_arrow_type(dtype)) for name, dtype in group.request]
+        columns.append(pa.StructArray.from_arrays(given, fields=list(_struct(group.request))))
     values = dict(zip(group.features, zip(*(row.values for row in rows), strict=True), strict=True))
     statuses = dict(zip(group.features, zip(*(row.statuses for row in rows), strict=True), strict=True))
     served = schema.field("features").type
