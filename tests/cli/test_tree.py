@@ -43,6 +43,7 @@ TYPED = {
     "contract show": ("contract", "show"),
     "contract export": ("contract", "export", "--to", "kept"),
     "contract check": ("contract", "check", "kept"),
+    "contract test": ("contract", "test", "routes"),
     "deprecate": ("deprecate", "order_amount_7d@v1", "--reason", "for a test"),
     "retire": ("retire", "routes@v1", "--undo"),
     "materialize offline": ("materialize", "offline", "routes", "--start", "2025-12-30", "--end", "2025-12-31"),

@@ -212,13 +212,10 @@ def _example(
     with TemporaryDirectory(prefix="timewell-example-") as folder:
         file = Path(folder) / "rows.parquet"
         pq.write_table(_example_rows(group, test), file)
-        alone = Source(
-            **{
-                **{name: getattr(source, name) for name in Source.model_fields if name in _KEPT},
-                "path": str(file),
-                "timezone": "UTC",
-            }
-        )
+        kept = {name: getattr(source, name) for name in Source.model_fields if name in _KEPT}
+        if (trusted_us := source.arrival_trusted_from) is not None:
+            kept["arrival_trusted_from"] = format_instant(trusted_us)
+        alone = Source(**{**kept, "path": str(file), "timezone": "UTC"})
         compiled = replace(group.compiled, source=alone)
         query = replace(group, compiled=compiled).query([feature])
         key = _example_key(group, test)

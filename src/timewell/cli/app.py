@@ -118,8 +118,8 @@ def _define(tree: TyperGroup) -> None:
     _add(tree, DEFINE, "show", define.show)
     _add(tree, DEFINE, "search", define.search)
     _add(tree, DEFINE, "test", define.run_tests)
-    text = "Show what features promise of their values, keep it in files, and hold those against what is registered."
-    verbs = {"show": contract.show, "export": contract.export, "check": contract.check}
+    text = "Show what features promise of their values, keep it in files, and prove that both sides keep it."
+    verbs = {"show": contract.show, "export": contract.export, "check": contract.check, "test": contract.prove}
     _add_group(tree, DEFINE, "contract", text, verbs)
     _add(tree, DEFINE, "deprecate", versions.deprecate)
     _add(tree, DEFINE, "retire", versions.retire)

@@ -1,4 +1,4 @@
-"""Verbs about contracts: show them, write them to files, hold files against what is registered."""
+"""Verbs about contracts: show them, keep them in files, hold those against what is registered, prove both sides equal."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -78,3 +78,31 @@ def _row(one: "ComparedContract") -> tuple[str, str, str]:
     if one.broken:
         return one.feature, "BROKEN", "; ".join(one.broken)
     return one.feature, "changed" if one.changed else "kept", "; ".join(one.changed)
+
+
+@verb
+def prove(
+    session: Session,
+    names: Names = None,
+    failed_only: Annotated[bool, typer.Option("--failed", help="Print only the cases that differ.")] = False,
+) -> Answer:
+    """Prove on generated rows that features are the same offline and online; exit code 1 where a case differs.
+
+    Example: timewell contract test transactions
+    """
+    from timewell.run.proof.report import summary
+
+    with session.progress() as progress:
+        report = session.store.contract_test(names_in(names) or None, progress=progress)
+
+    def say(screen: Screen) -> None:
+        shown = report.failures if failed_only else report.results
+        rows = [
+            (one.feature, one.case, "FAILED" if one.verdict == "failed" else one.verdict, one.compared, one.detail)
+            for one in shown
+        ]
+        if rows:
+            screen.table(("feature", "case", "result", "values", "found"), rows)
+        screen.line(summary(report.results))
+
+    return Answer(document=report.to_dict(), show=say, exit_code=1 if report.failures else 0)

@@ -1,0 +1,291 @@
+"""Try features on generated cases: materialize at an instant, read online, and compare with training data of that instant."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
+
+import pyarrow as pa
+
+from timewell.backfill.staging import Progress
+from timewell.build.stream import make_training_set
+from timewell.build.training import TrainingRequest
+from timewell.build.trainingset import TrainingSet
+from timewell.catalog.lookup import RegisteredGroup, load_catalog
+from timewell.clock import FrozenClock
+from timewell.define.compiled import CompiledFeature
+from timewell.materialize.online import materialize_online
+from timewell.run.proof.cases import ARRIVAL, EVENT, QUIET, Case, Material, Subject, builds, cases
+from timewell.run.proof.own import named, own_function
+from timewell.run.proof.report import CaseResult, ProofReport
+from timewell.run.proof.scratch import Asked, copy_code, fill, key_columns, key_of, material_of, scratch
+from timewell.serve.reader import Ask, Reader
+from timewell.stores.project import Project
+from timewell.types import format_instant
+
+_AT = "__asked_at"
+Features = str | Iterable[str] | None
+
+
+def contract_test(project: Project, features: Features, *, progress: Progress | None = None) -> ProofReport:
+    """Try features, all live ones by default, on generated rows, and hold what own functions staged against them.
+
+    Raises
+    ------
+    UnknownFeature, UnknownGroup
+    """
+    began_s = time.monotonic()
+    chosen = load_catalog(project).select(features)
+    results: list[CaseResult] = []
+    for batch in _batches(chosen):
+        results += _prove(project, batch, progress)
+    for group, wanted in chosen:
+        results += named(group, wanted)
+        results += own_function(project, group, wanted)
+    return ProofReport(results=tuple(results), took_s=round(time.monotonic() - began_s, 3))
+
+
+Chosen = tuple[RegisteredGroup, Sequence[CompiledFeature]]
+
+
+def _batches(chosen: Sequence[Chosen]) -> list[list[Chosen]]:
+    """Put groups together that one scratch copy can hold: one version of each."""
+    batches: list[dict[str, Chosen]] = []
+    for group, wanted in chosen:
+        name = group.compiled.name
+        batch = next((one for one in batches if name not in one), None)
+        if batch is None:
+            batch = {}
+            batches.append(batch)
+        batch[name] = (group, wanted)
+    return [list(batch.values()) for batch in batches]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Tried:
+    """One group in the scratch copy.
+
+    Attributes
+    ----------
+    places
+        Of each case, the places of its entities in ``asked``.
+    found
+        What was read online: the entity's place, the instants of the build and of the read, and a value per feature.
+    """
+
+    group: RegisteredGroup
+    wanted: Sequence[CompiledFeature]
+    timezone: str
+    cases: list[Case] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    places: list[range] = field(default_factory=list)
+    found: list[_Read] = field(default_factory=list)
+
+    @property
+    def names(self) -> list[str]:
+        """The features that are tried."""
+        return [feature.name for feature in self.wanted]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    case: int
+    place: int
+    built_us: int
+    at_us: int
+    values: Mapping[str, object]
+
+
+def _prove(project: Project, batch: Sequence[Chosen], progress: Progress | None) -> Iterator[CaseResult]:
+    with TemporaryDirectory(prefix="timewell-proof-") as folder:
+        copy = scratch(project, Path(folder) / "proof")
+        try:
+            if any(group.compiled.on_demand for group, _ in batch):
+                copy_code(project, copy)
+            tried = []
+            for number, (group, wanted) in enumerate(batch):
+                _tell(progress, "cases", number, len(batch))
+                if group.compiled.on_demand:
+                    yield from _on_demand(group, wanted)
+                if stored := [feature for feature in wanted if feature.transform is None]:
+                    material = material_of(project, group, copy.root)
+                    if material.good:
+                        tried.append(_with_cases(group, stored, material))
+                    else:
+                        yield from _skipped(group, stored, "no generated row passes the filter")
+            if tried:
+                fill(copy, [(one.group, one.asked, one.timezone) for one in tried])
+                _read_all(copy, tried, progress)
+                for number, one in enumerate(tried):
+                    _tell(progress, "compare", number, len(tried))
+                    yield from _judged(copy, one)
+                _tell(progress, "compare", len(tried), len(tried))
+        finally:
+            copy.close()
+
+
+def _tell(progress: Progress | None, label: str, done: int, total: int) -> None:
+    if progress:
+        progress(label, done, total)
+
+
+def _on_demand(group: RegisteredGroup, wanted: Sequence[CompiledFeature]) -> Iterator[CaseResult]:
+    features = [feature for feature in wanted if feature.transform is not None]
+    yield from _skipped(group, features, "computed on demand, by one function on both sides")
+
+
+def _skipped(group: RegisteredGroup, features: Sequence[CompiledFeature], why: str) -> Iterator[CaseResult]:
+    version = group.compiled.version
+    for feature in features:
+        yield CaseResult(feature=feature.name, version=version, case="all", verdict="skipped", detail=why)
+
+
+def _with_cases(group: RegisteredGroup, wanted: Sequence[CompiledFeature], material: Material) -> _Tried:
+    tried = _Tried(group=group, wanted=wanted, timezone=material.timezone)
+    for name, at_us in builds(material.timezone).items():
+        for case in cases(material, at_us):
+            first = len(tried.asked)
+            for subject in case.subjects:
+                tried.asked.append(Asked(key=key_of(group, len(tried.asked)), subject=subject))
+            tried.cases.append(Case(name=name or case.name, at_us=at_us, subjects=case.subjects))
+            tried.places.append(range(first, len(tried.asked)))
+    nobody = Subject(rows=())
+    tried.places.append(range(len(tried.asked), len(tried.asked) + 1))
+    tried.asked.append(Asked(key=tuple(None for _ in group.key_types), subject=nobody))
+    tried.cases.append(Case(name="null keys", at_us=QUIET, subjects=(nobody,)))
+    return tried
+
+
+def _read_all(copy: Project, tried: Sequence[_Tried], progress: Progress | None) -> None:
+    """Build and read at each instant in order: what a build leaves behind is read after the next one, too."""
+    clock, reader = cast("FrozenClock", copy.clock), Reader(copy)
+    instants = sorted({case.at_us for one in tried for case in one.cases})
+    try:
+        for number, at_us in enumerate(instants):
+            _tell(progress, "read online", number, len(instants))
+            clock.set(format_instant(at_us))
+            materialize_online(copy, feature=None, since=None, as_of=None, progress=None)
+            reader.forget_epoch()
+            for one in tried:
+                _read(reader, clock, one, at_us)
+        _tell(progress, "read online", len(instants), len(instants))
+    finally:
+        reader.close()
+
+
+def _read(reader: Reader, clock: FrozenClock, one: _Tried, at_us: int) -> None:
+    """Read a group's entities at a build, those of the builds before as well; then those that are to be read later."""
+    due = [
+        (number, place) for number, case in enumerate(one.cases) if case.at_us <= at_us for place in one.places[number]
+    ]
+    _ask(reader, one, due, (at_us, at_us))
+    later = {
+        moment
+        for number, place in due
+        if one.cases[number].at_us == at_us
+        for moment in one.asked[place].subject.later_us
+    }
+    for moment in sorted(later):
+        clock.set(format_instant(moment))
+        mine = [
+            (number, place)
+            for number, place in due
+            if one.cases[number].at_us == at_us and moment in one.asked[place].subject.later_us
+        ]
+        _ask(reader, one, mine, (at_us, moment))
+    clock.set(format_instant(at_us))
+
+
+def _ask(reader: Reader, one: _Tried, due: Sequence[tuple[int, int]], when: tuple[int, int]) -> None:
+    names = one.group.compiled.entity.key_names
+    entities = [dict(zip(names, one.asked[place].key, strict=True)) for _, place in due]
+    answer = reader.get(Ask(one.names, entities))
+    for (number, place), values in zip(due, answer.rows, strict=True):
+        one.found.append(_Read(number, place, *when, dict(zip(one.names, values, strict=True))))
+
+
+def _judged(copy: Project, one: _Tried) -> Iterator[CaseResult]:
+    """Compare what was read with training data: as of the build, and for what dies with its own row as of the read."""
+    wanted = sorted({(read.place, at) for read in one.found for at in (read.built_us, read.at_us)})
+    trained = _trained(copy, one, wanted)
+    by_case: dict[str, list[_Read]] = {}
+    for read in one.found:
+        name = one.cases[read.case].name
+        by_case.setdefault(name if read.built_us == one.cases[read.case].at_us else "after the next build", []).append(
+            read
+        )
+    for feature in one.wanted:
+        for name, reads in by_case.items():
+            yield _compared(one, feature, name, reads, trained)
+
+
+def _trained(copy: Project, one: _Tried, wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], dict[str, object]]:
+    columns = key_columns(one.group, [one.asked[place].key for place, _ in wanted])
+    spine = pa.table({**columns, _AT: pa.array([at for _, at in wanted], pa.timestamp("us", tz="UTC"))})
+    request = TrainingRequest(spine, one.names, None, _AT, "known", deterministic=True)
+    made = make_training_set(copy, request, None, None)
+    if not isinstance(made, TrainingSet):
+        raise TypeError(made)
+    rows = made.to_arrow().select(one.names).to_pylist()
+    return dict(zip(wanted, rows, strict=True))
+
+
+def _compared(
+    one: _Tried,
+    feature: CompiledFeature,
+    name: str,
+    reads: Sequence[_Read],
+    trained: Mapping[tuple[int, int], Mapping[str, object]],
+) -> CaseResult:
+    wrong, first = 0, ""
+    for read in reads:
+        expected = _expected(one, feature, read, trained)
+        if not _same(expected, read.values[feature.name]):
+            wrong += 1
+            first = first or _told(one, feature, read, expected)
+    version = one.group.compiled.version
+    return CaseResult(
+        feature=feature.name,
+        version=version,
+        case=name,
+        verdict="failed" if wrong else "passed",
+        compared=len(reads),
+        detail=f"{wrong} of {len(reads)} values differ; {first}" if wrong else "",
+    )
+
+
+def _expected(
+    one: _Tried, feature: CompiledFeature, read: _Read, trained: Mapping[tuple[int, int], Mapping[str, object]]
+) -> object:
+    """Return what training says: a ``latest`` value lives by its row's time, a window by the build's."""
+    if feature.is_latest or feature.computed:
+        return trained[read.place, read.at_us][feature.name]
+    cut_us = one.group.compiled.cut_off(read.built_us)
+    expired = feature.ttl_us is not None and read.at_us - cut_us >= feature.ttl_us
+    return None if expired else trained[read.place, read.built_us][feature.name]
+
+
+def _told(one: _Tried, feature: CompiledFeature, read: _Read, expected: object) -> str:
+    names, asked = one.group.compiled.entity.key_names, one.asked[read.place]
+    key = ", ".join(f"{name} {part!r}" for name, part in zip(names, asked.key, strict=True))
+    when = f"built at {format_instant(read.built_us)}, read at {format_instant(read.at_us)}"
+    rows = [
+        f"{feature.column or 'row'} {row.get(feature.column or '')!r} at {_instant(row[EVENT])}"
+        + (f", known {_instant(row[ARRIVAL])}" if row[ARRIVAL] != row[EVENT] else "")
+        for row in asked.subject.rows[:4]
+    ]
+    told = f"rows: {'; '.join(rows) or 'none'}"
+    return f"{key} {when}: offline {expected!r}, online {read.values[feature.name]!r}; {told}"
+
+
+def _instant(at_us: object) -> str:
+    return format_instant(at_us) if isinstance(at_us, int) else "null"
+
+
+def _same(expected: object, found: object) -> bool:
+    """Whether two values are equal in value and type; NaN equals NaN, also inside lists."""
+    return type(expected) is type(found) and (expected == found or repr(expected) == repr(found))
