@@ -41,6 +41,9 @@ class EntityRows:
         The filter's verdict.
     cells
         By column.
+    fact, turn
+        Which rows are versions of one fact, by a number (-1 for a row that is the only one), and the place of each
+        among them: the last that is visible wins.
     """
 
     event: Instants
@@ -49,6 +52,8 @@ class EntityRows:
     replaced: Instants
     kept: npt.NDArray[np.bool_]
     cells: Mapping[str, Cells]
+    fact: Instants
+    turn: Instants
 
     def arrived(self, place: int) -> int | None:
         """Return a row's arrival time, ``None`` where the source does not say."""
@@ -117,17 +122,21 @@ class Witnesses:
         """Return a feature's value at ``at``, before its TTL; a window that starts earlier with ``since``."""
         if feature.is_latest:
             return self._latest(feature, rows, at)
-        start = since if since is not None else at - (feature.window_us or 0)
-        # never visible before it happened: no row from ``stop`` on counts
-        first = int(np.searchsorted(rows.event, start, "left" if self._left else "right"))
-        stop = int(np.searchsorted(rows.event, at, "left" if self._left else "right"))
-        places = self.counting(rows, at, first, stop)
+        places = self.in_window(feature, rows, at, since)
         if feature.column is None:
             folded = Folded(value=len(places))
             return self._found(feature, folded, places)
         cells = rows.cells[feature.column]
         places = places[cells.valid[places]]
         return self._found(feature, fold(feature, cells.values[places]) if len(places) else Folded(value=None), places)
+
+    def in_window(self, feature: CompiledFeature, rows: EntityRows, at: int, since: int | None = None) -> Places:
+        """Return the places of the rows that count in a window, those with a null among them."""
+        start = since if since is not None else at - (feature.window_us or 0)
+        # never visible before it happened: no row from ``stop`` on counts
+        first = int(np.searchsorted(rows.event, start, "left" if self._left else "right"))
+        stop = int(np.searchsorted(rows.event, at, "left" if self._left else "right"))
+        return self.counting(rows, at, first, stop)
 
     def value(self, feature: CompiledFeature, rows: EntityRows, t: int) -> Evidence:
         """Return a feature's value for a row of a spine: null where its TTL is over."""
@@ -136,6 +145,10 @@ class Witnesses:
         if self.is_alive(feature, rows, found.places, t):
             return found
         return Evidence(value=None, scale=0.0, places=found.places)
+
+    def empty(self, feature: CompiledFeature) -> object:
+        """Return what a feature is where nothing counts."""
+        return self._empty[feature.name]
 
     def is_alive(self, feature: CompiledFeature, rows: EntityRows, places: Places, t: int) -> bool:
         """Tell whether a value may still be used at ``t``: dead at exactly its TTL."""
@@ -232,6 +245,14 @@ class Witnesses:
                 soonest = min(soonest, int(self._visible[place]))
         return ends
 
+    @cached_property
+    def _turns(self) -> tuple[Instants, Instants]:
+        """The number of each row's fact, and the row's place among its versions."""
+        fact, turn = np.full(len(self._event), -1, np.int64), np.zeros(len(self._event), np.int64)
+        for number, versions in enumerate(self._facts()):
+            fact[versions], turn[versions] = number, range(len(versions))
+        return fact, turn
+
     def _facts(self) -> Iterable[Sequence[int]]:
         """Yield the versions of each fact that has several, the one that wins last."""
         if self._source.kind == "snapshots":
@@ -260,6 +281,8 @@ class Witnesses:
             replaced=self._replaced[places],
             kept=self._kept[places],
             cells={name: cells.take(places) for name, cells in self._columns.items()},
+            fact=self._turns[0][places],
+            turn=self._turns[1][places],
         )
 
 
