@@ -1,0 +1,218 @@
+"""The same rows under one changed rule at a time: what would have been served if that one thing had been otherwise.
+
+Rule: a world changes one thing and is held against a whole vector; it explains it only if every value follows from it,
+those that are right among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations, islice
+from typing import Final, Literal
+
+import numpy as np
+
+from timewell.build.fold import same
+from timewell.build.variants import other_orders, without
+from timewell.build.witness import NEVER, EntityRows, Witnesses
+from timewell.define.compiled import CompiledFeature
+from timewell.types import format_duration, format_instant
+from timewell.watch.served import Due, ServedVector, due
+
+Cause = Literal["ttl", "null rule", "transform", "version", "tie", "lag", "late data", "unknown"]
+
+_INSTANTS: Final = 200
+_ORDERS: Final = 200
+_ROWS: Final = 400  # of which one is left out
+_LAST_ROWS, _RUN_ROWS, _PAIR_ROWS, _TRIPLE_ROWS = 60, 30, 40, 10  # of which several are: 1,900 worlds at the most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternatives:
+    """The source rows as they may have been read otherwise.
+
+    Attributes
+    ----------
+    happened
+        With arrival times ignored; ``None`` where the source has none.
+    versions
+        As the other versions of the group read them.
+    """
+
+    happened: Witnesses | None = None
+    versions: Mapping[str, Witnesses] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """One changed rule: its cause, in words, and what serving would have answered under it."""
+
+    cause: Cause
+    words: str
+    answer: Callable[[CompiledFeature], Due | None]
+
+
+class Scene:
+    """One vector beside the rows that it should have been made of.
+
+    Parameters
+    ----------
+    vector
+        What was served.
+    features
+        Those of them that were served, as the served version defines them.
+    truth
+        The rows under the rules that hold.
+
+    Attributes
+    ----------
+    rows
+        Those of the entity.
+    wanted
+        What should have been served, by feature.
+    wrong
+        The features that were served otherwise.
+    """
+
+    def __init__(self, vector: ServedVector, features: Mapping[str, CompiledFeature], truth: Witnesses) -> None:
+        self.vector = vector
+        self.features = {name: features[name] for name in vector.values if name in features}
+        self.truth = truth
+        self.rows = truth.of(vector.key)
+        self.wanted = {name: self.at(feature) for name, feature in self.features.items()}
+        self.wrong = [name for name, wanted in self.wanted.items() if not self.served(name, wanted)]
+
+    def at(self, feature: CompiledFeature, rows: EntityRows | None = None, at_us: int | None = None) -> Due:
+        """Return what has to be served, from other rows or as of another instant."""
+        instant = self.vector.as_of_us if at_us is None else at_us
+        return due(self.truth, feature, self.rows if rows is None else rows, instant, self.vector)
+
+    def served(self, name: str, wanted: Due) -> bool:
+        """Tell whether this is what was served."""
+        return same(wanted.value, self.vector.values[name], wanted.scale)
+
+    def holds(self, world: World, names: list[str]) -> bool:
+        """Tell whether all of these features were served as they would be in a world, the wrong ones first."""
+        for name in sorted(names, key=lambda one: one not in self.wrong):
+            answer = world.answer(self.features[name])
+            if answer is None:  # the other version does not have it
+                if name in self.wrong:
+                    return False
+            elif not self.served(name, answer):
+                return False
+        return True
+
+
+def worlds(scene: Scene, others: Alternatives) -> Iterator[Iterator[World]]:
+    """Yield the families of worlds, each from the likeliest on."""
+    yield _other_versions(scene, others)
+    yield _other_orders(scene)
+    yield _other_instants(scene)
+    yield _as_happened(scene, others)
+    yield _rows_missing(scene)
+
+
+def _other_versions(scene: Scene, others: Alternatives) -> Iterator[World]:
+    for version, witnesses in reversed(others.versions.items()):
+        defined = {feature.name: feature for feature in witnesses.query.features}
+        rows = witnesses.of(scene.vector.key)
+
+        def answer(
+            feature: CompiledFeature,
+            witnesses: Witnesses = witnesses,
+            defined: Mapping[str, CompiledFeature] = defined,
+            rows: EntityRows = rows,
+        ) -> Due | None:
+            theirs = defined.get(feature.name)
+            return None if theirs is None else due(witnesses, theirs, rows, scene.vector.as_of_us, scene.vector)
+
+        yield World(cause="version", words=f"it is the value of {version}", answer=answer)
+
+
+def _as_happened(scene: Scene, others: Alternatives) -> Iterator[World]:
+    happened = others.happened
+    if happened is not None:
+        rows = happened.of(scene.vector.key)
+        words = "it counts rows that by their arrival time were not known at the as_of"
+        yield World(
+            cause="late data",
+            words=words,
+            answer=lambda feature: due(happened, feature, rows, scene.vector.as_of_us, scene.vector),
+        )
+
+
+def _other_orders(scene: Scene) -> Iterator[World]:
+    for instant, rows in islice(other_orders(scene.rows, scene.vector.as_of_us), _ORDERS):
+        words = f"of the rows of {format_instant(instant)} another one was taken for the last"
+        yield World(cause="tie", words=words, answer=lambda feature, rows=rows: scene.at(feature, rows))  # type: ignore[misc]
+
+
+def _other_instants(scene: Scene) -> Iterator[World]:
+    """Yield the instants before the as_of at which the rows gave something else, the last first; then those after."""
+    as_of_us, now_us = scene.vector.as_of_us, scene.vector.now_us
+    closed_left = scene.truth.query.group.source.closed_side == "left"
+    changes = _changes(scene)
+    before = changes[changes < as_of_us] if closed_left else changes[changes <= as_of_us] - 1
+    after = (changes + 1 if closed_left else changes)[changes >= as_of_us]
+    for instant in before[::-1][:_INSTANTS].tolist():
+        words = f"it is the value of {format_instant(instant)} or before, {format_duration(as_of_us - instant)} before the as_of"
+        yield World(cause="lag", words=words, answer=lambda feature, t=instant: scene.at(feature, at_us=t))  # type: ignore[misc]
+    for instant in after[after <= now_us][:_INSTANTS].tolist():
+        words = f"it is the value of {format_instant(instant)}, {format_duration(instant - as_of_us)} after the as_of"
+        yield World(cause="lag", words=words, answer=lambda feature, t=instant: scene.at(feature, at_us=t))  # type: ignore[misc]
+
+
+def _changes(scene: Scene) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return the instants at which some value of the vector may change."""
+    rows = scene.rows
+    kept = rows.kept & (rows.visible < NEVER)
+    parts = [rows.visible[kept], rows.replaced[kept & (rows.replaced < NEVER)]]
+    for window_us in {feature.window_us for feature in scene.features.values() if feature.window_us}:
+        parts.append(rows.event[kept] + window_us)
+    return np.unique(np.concatenate(parts))
+
+
+def _rows_missing(scene: Scene) -> Iterator[World]:
+    """Yield rows left out: each, the newest of them, a run of them, the last to arrive, any two, any three."""
+    counting = _counting(scene)
+    done: set[tuple[int, ...]] = set()
+    for places in _choices(scene, counting):
+        if places not in done:
+            done.add(places)
+            rows = without(scene.rows, np.array(places, np.intp))
+            yield World(
+                cause="late data",
+                words=_missing_words(scene, places),
+                answer=lambda feature, rows=rows: scene.at(feature, rows),  # type: ignore[misc]
+            )
+
+
+def _counting(scene: Scene) -> list[int]:
+    """Return the places of the rows that may count in some value, by event time."""
+    as_of_us, rows = scene.vector.as_of_us, scene.rows
+    lookback_us = max((feature.window_us or 0 for feature in scene.features.values()), default=0)
+    has_latest = any(feature.is_latest for feature in scene.features.values())
+    start = 0 if has_latest else int(np.searchsorted(rows.event, as_of_us - lookback_us))
+    return scene.truth.counting(rows, as_of_us, start, len(rows.event))[-_ROWS:].tolist()
+
+
+def _choices(scene: Scene, counting: list[int]) -> Iterator[tuple[int, ...]]:
+    newest_first = counting[::-1]
+    yield from ((place,) for place in newest_first)
+    yield from (tuple(counting[-count:]) for count in range(2, min(len(counting), _LAST_ROWS) + 1))
+    arrived = sorted(counting, key=lambda place: int(scene.rows.visible[place]))
+    yield from (tuple(sorted(arrived[-count:])) for count in range(2, min(len(arrived), _LAST_ROWS) + 1))
+    recent = counting[-_RUN_ROWS:]
+    for length in range(2, len(recent)):
+        yield from (tuple(recent[start : start + length]) for start in range(len(recent) - length, -1, -1))
+    yield from combinations(newest_first[:_PAIR_ROWS][::-1], 2)
+    yield from combinations(newest_first[:_TRIPLE_ROWS][::-1], 3)
+
+
+def _missing_words(scene: Scene, places: tuple[int, ...]) -> str:
+    first = format_instant(int(scene.rows.event[places[0]]))
+    if len(places) == 1:
+        return f"the row of {first} was not there yet"
+    last = format_instant(int(scene.rows.event[places[-1]]))
+    return f"{len(places)} rows of {first} to {last} were not there yet"
