@@ -148,6 +148,11 @@ class Account:
                 prepared.refs, prepared.service, took_ns, entities=len(entities), degraded=degraded, error=error
             )
 
+    def write_samples(self) -> None:
+        """Write the samples that wait."""
+        if self._sampler is not None:
+            self._sampler.flush()
+
     def close(self) -> None:
         """Write what was noted; noting goes on with the next request."""
         self.book.close()

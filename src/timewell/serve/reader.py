@@ -108,6 +108,11 @@ class Reader:
         if "_origins" in self.__dict__:
             self._origins.clear()
 
+    def write_samples(self) -> None:
+        """Write the samples of what was served that wait; they are written by themselves, only later."""
+        if (account := self.__dict__.get("_account")) is not None:
+            account.write_samples()
+
     def close(self) -> None:
         """Release what reading holds; the reader may be used again."""
         if (reads := self.__dict__.pop("_reads", None)) is not None:

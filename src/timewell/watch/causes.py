@@ -177,7 +177,9 @@ def _of_nulls(scene: Scene, feature: CompiledFeature, value: object) -> Iterator
             yield "nulls were taken for 0"
 
 
-def _with_zeros(cells: Cells, places: np.ndarray[tuple[int], np.dtype[np.intp]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _with_zeros(
+    cells: Cells, places: np.ndarray[tuple[int], np.dtype[np.intp]]
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     values = cells.values[places].copy()
     values[~cells.valid[places]] = 0
     return values

@@ -133,6 +133,24 @@ class FeatureReplay:
         """See the attributes."""
         return self.lag_sum / self.lag_count if self.lag_count else None
 
+    def add_smape(self, as_served: tuple[float, int], as_trained: tuple[float, int]) -> None:
+        """Take in sums and counts: against the values as of the builds, and as of the requests."""
+        self.smape_sum += as_served[0]
+        self.smape_count += as_served[1]
+        self.lag_sum += as_trained[0]
+        self.lag_count += as_trained[1]
+
+    def take_back(self, kind: str, hour_us: int) -> None:
+        """Count a value that was taken for a different one as equal after all."""
+        self.match += 1
+        self.hours[hour_us].different -= 1
+        if kind == "mismatch":
+            self.mismatch -= 1
+        elif kind == "missing":
+            self.missing -= 1
+        else:
+            self.extra -= 1
+
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON-able data."""
         return {
@@ -257,7 +275,18 @@ class ReplayReport:
         return table + (f"<ul>{listed}</ul>" if listed else "")
 
 
-COLUMNS: Final = ("feature", "compared", "mismatch", "missing", "extra", "SMAPE", "lag", "lag SMAPE", "oldest", "causes")
+COLUMNS: Final = (
+    "feature",
+    "compared",
+    "mismatch",
+    "missing",
+    "extra",
+    "SMAPE",
+    "lag",
+    "lag SMAPE",
+    "oldest",
+    "causes",
+)
 
 
 def cells(one: FeatureReplay) -> tuple[object, ...]:

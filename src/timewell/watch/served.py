@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import numpy.typing as npt
@@ -108,7 +109,7 @@ def differ(served: Cells, wanted: Cells) -> Mask:
     """Tell where two columns differ; floats that are within a billionth of each other do not."""
     both = served.valid & wanted.valid
     one_only = served.valid ^ wanted.valid
-    if served.values.dtype != object and wanted.values.dtype != object:
+    if object not in {served.values.dtype, wanted.values.dtype}:
         left, right = served.values, wanted.values
         if left.dtype.kind == "f":
             with np.errstate(all="ignore"):
@@ -126,9 +127,9 @@ def differ(served: Cells, wanted: Cells) -> Mask:
 
 def smape(served: Cells, wanted: Cells) -> tuple[float, int]:
     """Return the sum of ``|a - b| / (|a| + |b|)`` over numbers that both have, and how many these are."""
-    if served.values.dtype == object or wanted.values.dtype == object:
+    left, right = _numbers(served), _numbers(wanted)
+    if left is None or right is None:
         return 0.0, 0
-    left, right = served.values.astype(np.float64), wanted.values.astype(np.float64)
     both = served.valid & wanted.valid & np.isfinite(left) & np.isfinite(right)
     left, right = left[both], right[both]
     size = np.abs(left) + np.abs(right)
@@ -143,3 +144,10 @@ def _size(value: object) -> float:
     return max((abs(part) for part in parts if isinstance(part, float)), default=0.0)
 
 
+def _numbers(cells: Cells) -> npt.NDArray[np.float64] | None:
+    """Return a column's numbers, 0 for nulls; ``None`` for one of other things."""
+    if cells.values.dtype != object:
+        return cells.values.astype(np.float64)
+    if not all(isinstance(value, Decimal) for value in cells.values[cells.valid]):
+        return None
+    return np.array([float(value) if isinstance(value, Decimal) else 0.0 for value in cells.values], np.float64)

@@ -6,18 +6,16 @@ from collections.abc import Iterable, Sequence
 
 from timewell.build.checks import TestOutcome
 from timewell.catalog.lookup import load_catalog
-from timewell.stores.project import Project
 from timewell.watch.alerting import Evaluation
 from timewell.watch.freshness import FreshnessReport, check_freshness, freshness
 from timewell.watch.freshness_clocks import last_update_epoch
+from timewell.watch.replay_verbs import ReplayVerbs
 from timewell.watch.round import watch
 from timewell.watch.skew.verbs import SkewVerbs
 
 
-class WatchVerbs(SkewVerbs):
+class WatchVerbs(ReplayVerbs, SkewVerbs):
     """One method per verb, no logic of its own."""
-
-    project: Project
 
     def get_last_update_epoch(self, feature: str) -> int | None:
         """Return until when (whole seconds since 1970) a feature's data is complete; ``None`` if never built."""

@@ -168,8 +168,8 @@ def _changes(scene: Scene) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     rows = scene.rows
     kept = rows.kept & (rows.visible < NEVER)
     parts = [rows.visible[kept], rows.replaced[kept & (rows.replaced < NEVER)]]
-    for window_us in {feature.window_us for feature in scene.features.values() if feature.window_us}:
-        parts.append(rows.event[kept] + window_us)
+    windows = {feature.window_us for feature in scene.features.values() if feature.window_us}
+    parts += [rows.event[kept] + window_us for window_us in windows]
     return np.unique(np.concatenate(parts))
 
 
