@@ -112,6 +112,7 @@ def _between(places: Sequence[int], start: int, stop: int) -> list[int]:
 
 
 def _pieces(parts: Sequence[pa.Table]) -> Iterator[pa.Table]:
-    rows = pa.concat_tables(parts) if parts else None
-    for start in range(0, rows.num_rows if rows is not None else 0, PIECE_ROWS):
-        yield rows.slice(start, PIECE_ROWS)
+    if parts:
+        rows = pa.concat_tables(parts)
+        for start in range(0, rows.num_rows, PIECE_ROWS):
+            yield rows.slice(start, PIECE_ROWS)

@@ -69,17 +69,17 @@ def suspects(scene: Scene, others: Alternatives) -> Suspects:
         return found
     ruled: dict[Cause, dict[str, str]] = {"ttl": {}, "null rule": {}}
     for name in scene.wrong:
-        if words := _by_ttl(scene, name):
-            ruled["ttl"][name] = words
-        if words := next(_by_null_rule(scene, name), ""):
-            ruled["null rule"][name] = words
+        if why := _by_ttl(scene, name):
+            ruled["ttl"][name] = why
+        if why := next(_by_null_rule(scene, name), ""):
+            ruled["null rule"][name] = why
     for cause, words in ruled.items():
         if len(words) == len(scene.wrong):
             found.whole[cause] = words
     _try_worlds(scene, others, found, list(scene.features))
     if not found.whole:
-        for cause in ("null rule", "ttl"):
-            found.settled.update({name: Found(cause=cause, words=words) for name, words in ruled[cause].items()})  # type: ignore[arg-type,index]
+        for cause, words in reversed(ruled.items()):
+            found.settled.update({name: Found(cause=cause, words=why) for name, why in words.items()})
         left = [name for name in scene.features if name not in found.settled]
         if found.settled and any(name in scene.wrong for name in left):
             _try_worlds(scene, others, found, left)

@@ -40,12 +40,15 @@ class ReplayOrder:
         A duration back from now; all samples that are kept by default.
     limit
         At most so many vectors, drawn evenly with ``seed``; ``None`` for all.
+    examples
+        How many mismatches are listed.
     """
 
     features: Sequence[str] | str | None = None
     since: str | None = None
     limit: int | None = LIMIT
     seed: int = 0
+    examples: int = EXAMPLES
 
 
 def replay(project: Project, order: ReplayOrder, progress: Progress | None = None) -> ReplayReport:
@@ -63,7 +66,8 @@ def replay(project: Project, order: ReplayOrder, progress: Progress | None = Non
     counts = {key: count_samples(project, key, asked) for key in versions}
     total = sum(counts.values())
     places = _shares(counts, order)
-    run = _Replay(project=project, asked=asked, progress=progress, todo=min(total, order.limit or total))
+    run = _Replay(project, order, asked, progress)
+    run.todo = min(total, order.limit or total)
     with project.engine.session(source_catalog(project, catalog), project.engine_settings) as session:
         for key, names in versions.items():
             if counts[key]:
@@ -106,9 +110,11 @@ def _shares(counts: Mapping[tuple[str, str], int], order: ReplayOrder) -> dict[t
 class _Replay:
     """One run: what is counted, the examples, and what was skipped."""
 
-    def __init__(self, *, project: Project, asked: SampleRange, progress: Progress | None, todo: int) -> None:
+    def __init__(self, project: Project, order: ReplayOrder, asked: SampleRange, progress: Progress | None) -> None:
+        self.todo = 0
         self._project, self._asked, self._progress = project, asked, progress
-        self._todo, self._done, self._replayed = todo, 0, 0
+        self._examples = order.examples
+        self._done = self._replayed = 0
         self._features: list[FeatureReplay] = []
         self._mismatches: list[Mismatch] = []
         self._skipped: dict[str, str] = {}
@@ -147,7 +153,7 @@ class _Replay:
     def _step(self, ref: str, rows: int) -> None:
         self._done += rows
         if self._progress:
-            self._progress(ref, self._done, self._todo)
+            self._progress(ref, self._done, self.todo)
 
     def report(self, sampled: int) -> ReplayReport:
         """Return what was found."""
@@ -157,6 +163,6 @@ class _Replay:
             sampled=sampled,
             replayed=self._replayed,
             features=tuple(self._features),
-            mismatches=picked(self._mismatches, EXAMPLES),
+            mismatches=picked(self._mismatches, self._examples),
             skipped=self._skipped,
         )

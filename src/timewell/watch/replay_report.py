@@ -315,7 +315,8 @@ def _by_order(causes: Mapping[str, int]) -> dict[str, int]:
 def picked(found: Sequence[Mismatch], most: int) -> tuple[Mismatch, ...]:
     """Return so many examples, the first of each cause and feature before others."""
     seen: set[tuple[str, str]] = set()
-    first, rest = [], []
+    first: list[Mismatch] = []
+    rest: list[Mismatch] = []
     for one in found:
         (rest if (one.cause, one.feature) in seen else first).append(one)
         seen.add((one.cause, one.feature))

@@ -114,7 +114,7 @@ def worlds(scene: Scene, others: Alternatives) -> Iterator[Iterator[World]]:
 
 
 def _other_versions(scene: Scene, others: Alternatives) -> Iterator[World]:
-    for version, witnesses in reversed(others.versions.items()):
+    for version, witnesses in reversed(list(others.versions.items())):
         defined = {feature.name: feature for feature in witnesses.query.features}
         rows = witnesses.of(scene.vector.key)
 
@@ -194,7 +194,7 @@ def _counting(scene: Scene) -> list[int]:
     lookback_us = max((feature.window_us or 0 for feature in scene.features.values()), default=0)
     has_latest = any(feature.is_latest for feature in scene.features.values())
     start = 0 if has_latest else int(np.searchsorted(rows.event, as_of_us - lookback_us))
-    return scene.truth.counting(rows, as_of_us, start, len(rows.event))[-_ROWS:].tolist()
+    return [int(place) for place in scene.truth.counting(rows, as_of_us, start, len(rows.event))[-_ROWS:]]
 
 
 def _choices(scene: Scene, counting: list[int]) -> Iterator[tuple[int, ...]]:
