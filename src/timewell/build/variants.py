@@ -21,6 +21,8 @@ def without(rows: EntityRows, places: Places) -> EntityRows:
     """Return the rows as if those at some places did not exist."""
     kept = rows.kept.copy()
     kept[places] = False
+    if (rows.fact[places] < 0).all():
+        return replace(rows, kept=kept)
     gone = np.zeros(len(kept), np.bool_)
     gone[places] = True
     return replace(rows, kept=kept, replaced=_replaced(rows, gone, np.unique(rows.fact[places])))

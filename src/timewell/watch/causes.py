@@ -15,11 +15,12 @@ import numpy as np
 from timewell.build.fold import Cells, fold, is_nan, same
 from timewell.define.compiled import CompiledFeature
 from timewell.types import format_duration
-from timewell.watch.worlds import Alternatives, Cause, Scene, worlds
+from timewell.watch.worlds import Alternatives, Cause, Scene, other_orders_of, worlds
 
 ORDER: Final[tuple[Cause, ...]] = ("ttl", "null rule", "transform", "version", "tie", "lag", "late data", "unknown")
 """The causes; of two that explain the same and are both needed elsewhere, or both not, the earlier one is taken."""
 
+_OF_ORDER: Final = ("latest", "last", "first", "last_n")
 _NO_CAUSE: Final = "no single changed rule gives it"
 
 
@@ -67,12 +68,14 @@ def suspects(scene: Scene, others: Alternatives) -> Suspects:
     found = Suspects(wrong=tuple(scene.wrong))
     if not scene.wrong:
         return found
-    ruled: dict[Cause, dict[str, str]] = {"ttl": {}, "null rule": {}}
+    ruled: dict[Cause, dict[str, str]] = {"ttl": {}, "null rule": {}, "tie": {}}
     for name in scene.wrong:
         if why := _by_ttl(scene, name):
             ruled["ttl"][name] = why
         if why := next(_by_null_rule(scene, name), ""):
             ruled["null rule"][name] = why
+        if why := _by_tie(scene, name):
+            ruled["tie"][name] = why
     for cause, words in ruled.items():
         if len(words) == len(scene.wrong):
             found.whole[cause] = words
@@ -91,7 +94,7 @@ def _try_worlds(scene: Scene, others: Alternatives, found: Suspects, names: list
     for family in worlds(scene, others):
         for world in family:
             if world.cause not in found.whole and scene.holds(world, names):
-                found.whole[world.cause] = dict.fromkeys(wrong, world.words)
+                found.whole[world.cause] = dict.fromkeys(wrong, world.words())
                 break
 
 
@@ -130,6 +133,15 @@ def _by_ttl(scene: Scene, name: str) -> str:
     if scene.vector.statuses.get(name) == "expired":
         return f"it was served as expired {format_duration(-wanted.over_us)} before its ttl of {ttl} was over"
     return ""
+
+
+def _by_tie(scene: Scene, name: str) -> str:
+    """Say how a value that is a row's, or a list of them, follows from another order: each feature may have its own."""
+    feature = scene.features[name]
+    if feature.type not in _OF_ORDER:
+        return ""
+    found = (world.words() for world in other_orders_of(scene) if scene.served(name, world.answer(feature)))
+    return next(found, "")
 
 
 def _by_null_rule(scene: Scene, name: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations, islice
 from typing import Final, Literal
 
@@ -25,7 +26,7 @@ Cause = Literal["ttl", "null rule", "transform", "version", "tie", "lag", "late 
 _INSTANTS: Final = 200
 _ORDERS: Final = 200
 _ROWS: Final = 400  # of which one is left out
-_LAST_ROWS, _RUN_ROWS, _PAIR_ROWS, _TRIPLE_ROWS = 60, 30, 40, 10  # of which several are: 1,900 worlds at the most
+_LAST_ROWS, _RUN_ROWS, _PAIR_ROWS, _TRIPLE_ROWS = 60, 30, 40, 16  # of which several are: some 2,500 worlds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,7 @@ class World:
     """One changed rule: its cause, in words, and what serving would have answered under it."""
 
     cause: Cause
-    words: str
+    words: Callable[[], str]
     answer: Callable[[CompiledFeature], Due | None]
 
 
@@ -88,9 +89,9 @@ class Scene:
         instant = self.vector.as_of_us if at_us is None else at_us
         return due(self.truth, feature, self.rows if rows is None else rows, instant, self.vector)
 
-    def served(self, name: str, wanted: Due) -> bool:
+    def served(self, name: str, wanted: Due | None) -> bool:
         """Tell whether this is what was served."""
-        return same(wanted.value, self.vector.values[name], wanted.scale)
+        return wanted is not None and same(wanted.value, self.vector.values[name], wanted.scale)
 
     def holds(self, world: World, names: list[str]) -> bool:
         """Tell whether all of these features were served as they would be in a world, the wrong ones first."""
@@ -107,7 +108,7 @@ class Scene:
 def worlds(scene: Scene, others: Alternatives) -> Iterator[Iterator[World]]:
     """Yield the families of worlds, each from the likeliest on."""
     yield _other_versions(scene, others)
-    yield _other_orders(scene)
+    yield other_orders_of(scene)
     yield _other_instants(scene)
     yield _as_happened(scene, others)
     yield _rows_missing(scene)
@@ -127,7 +128,7 @@ def _other_versions(scene: Scene, others: Alternatives) -> Iterator[World]:
             theirs = defined.get(feature.name)
             return None if theirs is None else due(witnesses, theirs, rows, scene.vector.as_of_us, scene.vector)
 
-        yield World(cause="version", words=f"it is the value of {version}", answer=answer)
+        yield World(cause="version", words=partial("it is the value of {}".format, version), answer=answer)
 
 
 def _as_happened(scene: Scene, others: Alternatives) -> Iterator[World]:
@@ -137,15 +138,19 @@ def _as_happened(scene: Scene, others: Alternatives) -> Iterator[World]:
         words = "it counts rows that by their arrival time were not known at the as_of"
         yield World(
             cause="late data",
-            words=words,
+            words=lambda: words,
             answer=lambda feature: due(happened, feature, rows, scene.vector.as_of_us, scene.vector),
         )
 
 
-def _other_orders(scene: Scene) -> Iterator[World]:
+def other_orders_of(scene: Scene) -> Iterator[World]:
+    """Yield the rows in other orders of those that tie."""
     for instant, rows in islice(other_orders(scene.rows, scene.vector.as_of_us), _ORDERS):
-        words = f"of the rows of {format_instant(instant)} another one was taken for the last"
-        yield World(cause="tie", words=words, answer=lambda feature, rows=rows: scene.at(feature, rows))  # type: ignore[misc]
+        yield World(
+            cause="tie",
+            words=partial("of the rows of {} another one was taken for the last".format, format_instant(instant)),
+            answer=partial(scene.at, rows=rows),
+        )
 
 
 def _other_instants(scene: Scene) -> Iterator[World]:
@@ -155,12 +160,16 @@ def _other_instants(scene: Scene) -> Iterator[World]:
     changes = _changes(scene)
     before = changes[changes < as_of_us] if closed_left else changes[changes <= as_of_us] - 1
     after = (changes + 1 if closed_left else changes)[changes >= as_of_us]
-    for instant in before[::-1][:_INSTANTS].tolist():
-        words = f"it is the value of {format_instant(instant)} or before, {format_duration(as_of_us - instant)} before the as_of"
-        yield World(cause="lag", words=words, answer=lambda feature, t=instant: scene.at(feature, at_us=t))  # type: ignore[misc]
-    for instant in after[after <= now_us][:_INSTANTS].tolist():
-        words = f"it is the value of {format_instant(instant)}, {format_duration(instant - as_of_us)} after the as_of"
-        yield World(cause="lag", words=words, answer=lambda feature, t=instant: scene.at(feature, at_us=t))  # type: ignore[misc]
+    for instant in [*before[::-1][:_INSTANTS].tolist(), *after[after <= now_us][:_INSTANTS].tolist()]:
+        words = partial(_lag_words, instant, as_of_us)
+        yield World(cause="lag", words=words, answer=partial(scene.at, at_us=instant))
+
+
+def _lag_words(instant: int, as_of_us: int) -> str:
+    at = format_instant(instant)
+    if instant > as_of_us:
+        return f"it is the value of {at}, {format_duration(instant - as_of_us)} after the as_of"
+    return f"it is the value of {at} or before, {format_duration(as_of_us - instant)} before the as_of"
 
 
 def _changes(scene: Scene) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -176,16 +185,27 @@ def _changes(scene: Scene) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 def _rows_missing(scene: Scene) -> Iterator[World]:
     """Yield rows left out: each, the newest of them, a run of them, the last to arrive, any two, any three."""
     counting = _counting(scene)
+    absent = _absent(scene)
     done: set[tuple[int, ...]] = set()
     for places in _choices(scene, counting):
-        if places not in done:
+        if places not in done and all(sum(place in held for place in places) == count for held, count in absent):
             done.add(places)
             rows = without(scene.rows, np.array(places, np.intp))
-            yield World(
-                cause="late data",
-                words=_missing_words(scene, places),
-                answer=lambda feature, rows=rows: scene.at(feature, rows),  # type: ignore[misc]
-            )
+            words = partial(_missing_words, scene, places)
+            yield World(cause="late data", words=words, answer=partial(scene.at, rows=rows))
+
+
+def _absent(scene: Scene) -> list[tuple[frozenset[int], int]]:
+    """Return how many rows are missing by each count that was served, and of which ones: most choices need no look."""
+    if scene.truth.query.group.source.unique_on or scene.truth.query.group.source.kind == "snapshots":
+        return []  # where a row is left out, the one that it replaced counts again
+    found = []
+    for name, feature in scene.features.items():
+        wanted, served = scene.wanted[name], scene.vector.values[name]
+        if feature.type == "count" and isinstance(served, int) and isinstance(wanted.value, int):
+            places = frozenset(wanted.alive.places.tolist())
+            found.append((places, len(places) - served))
+    return found
 
 
 def _counting(scene: Scene) -> list[int]:
