@@ -22,6 +22,7 @@ from timewell.cli import (
     plan,
     practice,
     refresher,
+    replay,
     serve,
     shadow,
     skew,
@@ -145,6 +146,8 @@ def _serve(tree: TyperGroup) -> None:
     _add(tree, SERVE, "latency", serve.latency)
     _add(tree, SERVE, "freshness", freshness.freshness)
     _add(tree, SERVE, "skew", skew.skew)
+    _add(tree, SERVE, "replay", replay.replay)
+    _add(tree, SERVE, "why", replay.why)
     _add(tree, SERVE, "refresher", refresher.refresher)
     _add(tree, SERVE, "schedule", refresher.schedule)
     _add(tree, SERVE, "tiers", tiers.tiers)

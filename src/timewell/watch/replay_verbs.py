@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from timewell.serve.reader import Reader
 from timewell.stores.project import Project
 from timewell.watch.replay import LIMIT, ReplayOrder, replay
 from timewell.watch.replay_report import ReplayReport
+from timewell.watch.why import why
+from timewell.watch.why_report import Why
 
 
 class ReplayVerbs:
@@ -41,3 +43,17 @@ class ReplayVerbs:
         if isinstance(reader, Reader):  # what this process served and did not write yet
             reader.write_samples()
         return replay(self.project, ReplayOrder(features=features, since=since, limit=limit, seed=seed), progress)
+
+    def why(self, feature: str, entity: Mapping[str, object], at: object = None) -> Why:
+        """Explain one value: the rows it is made of and those that do not count, what is served, and any difference.
+
+        Parameters
+        ----------
+        feature
+            ``[group:]name[@version]``.
+        entity
+            Join key to value.
+        at
+            The instant; now by default.
+        """
+        return why(self.project, feature, entity, at)
