@@ -15,7 +15,7 @@ import numpy as np
 from timewell.build.fold import Cells, fold, is_nan, same
 from timewell.define.compiled import CompiledFeature
 from timewell.types import format_duration
-from timewell.watch.worlds import Alternatives, Cause, Scene, other_orders_of, worlds
+from timewell.watch.worlds import Alternatives, Cause, Scene, World, far_worlds, other_orders_of, worlds
 
 ORDER: Final[tuple[Cause, ...]] = ("ttl", "null rule", "transform", "version", "tie", "lag", "late data", "unknown")
 """The causes; of two that explain the same and are both needed elsewhere, or both not, the earlier one is taken."""
@@ -90,12 +90,17 @@ def suspects(scene: Scene, others: Alternatives) -> Suspects:
 
 
 def _try_worlds(scene: Scene, others: Alternatives, found: Suspects, names: list[str]) -> None:
-    wrong = [name for name in scene.wrong if name in names]
     for family in worlds(scene, others):
-        for world in family:
-            if world.cause not in found.whole and scene.holds(world, names):
-                found.whole[world.cause] = dict.fromkeys(wrong, world.words())
-                break
+        _try_family(scene, family, found, names)
+    if not found.whole:
+        _try_family(scene, far_worlds(scene), found, names)
+
+
+def _try_family(scene: Scene, family: Iterator[World], found: Suspects, names: list[str]) -> None:
+    for world in family:
+        if world.cause not in found.whole and scene.holds(world, names):
+            found.whole[world.cause] = {name: world.words() for name in scene.wrong if name in names}
+            return
 
 
 def settle(of_one_build: Sequence[Suspects]) -> list[dict[str, Found]]:

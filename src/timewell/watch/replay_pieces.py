@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +18,6 @@ from timewell.types import HOUR_US
 from timewell.watch.replay_causes import Explained, Explainer, WrongVector
 from timewell.watch.replay_report import FeatureReplay, HourCount, Mismatch
 from timewell.watch.served import Instants, Mask, ServedVector, differ, due_values, smape
-
-_KEPT: Final = 1_000  # mismatches of a version of which examples are taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +90,7 @@ class VersionReplay:
     found
         What was counted, by feature.
     mismatches
-        Examples.
+        Those that were looked into.
     vectors, first_us
         How many were replayed, and the instant of the first.
     """
@@ -182,23 +179,22 @@ class VersionReplay:
                 counted.take_back(column.kind(place), one.of.vector.now_us // HOUR_US * HOUR_US)
                 continue
             counted.causes[found.cause] += 1
-            if len(self.mismatches) < _KEPT:
-                vector = one.of.vector
-                self.mismatches.append(
-                    Mismatch(
-                        feature=counted.feature,
-                        key=dict(zip(self._group.compiled.entity.key_names, vector.key, strict=True)),
-                        served_us=vector.now_us,
-                        as_of_us=vector.as_of_us,
-                        kind=column.kind(place),
-                        value=column.served.one(place),
-                        status=column.status[place] or "",
-                        expected=column.wanted.one(place),
-                        cause=found.cause,
-                        words=found.words,
-                        also=found.also,
-                    )
+            vector = one.of.vector
+            self.mismatches.append(
+                Mismatch(
+                    feature=counted.feature,
+                    key=dict(zip(self._group.compiled.entity.key_names, vector.key, strict=True)),
+                    served_us=vector.now_us,
+                    as_of_us=vector.as_of_us,
+                    kind=column.kind(place),
+                    value=column.served.one(place),
+                    status=column.status[place] or "",
+                    expected=column.wanted.one(place),
+                    cause=found.cause,
+                    words=found.words,
+                    also=found.also,
                 )
+            )
 
 
 def _piece_of(group: RegisteredGroup, rows: pa.Table) -> _Piece:

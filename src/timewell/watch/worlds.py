@@ -106,12 +106,17 @@ class Scene:
 
 
 def worlds(scene: Scene, others: Alternatives) -> Iterator[Iterator[World]]:
-    """Yield the families of worlds, each from the likeliest on."""
+    """Yield the families of worlds, each from the likeliest on; any rows left out are the last that are tried."""
     yield _other_versions(scene, others)
     yield other_orders_of(scene)
     yield _other_instants(scene)
     yield _as_happened(scene, others)
-    yield _rows_missing(scene)
+    yield _rows_missing(scene, _few)
+
+
+def far_worlds(scene: Scene) -> Iterator[World]:
+    """Yield more rows left out, of which there are so many choices that one of them may fit by chance."""
+    return _rows_missing(scene, _many)
 
 
 def _other_versions(scene: Scene, others: Alternatives) -> Iterator[World]:
@@ -182,12 +187,11 @@ def _changes(scene: Scene) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.unique(np.concatenate(parts))
 
 
-def _rows_missing(scene: Scene) -> Iterator[World]:
-    """Yield rows left out: each, the newest of them, a run of them, the last to arrive, any two, any three."""
+def _rows_missing(scene: Scene, choices: Callable[[Scene, list[int]], Iterator[tuple[int, ...]]]) -> Iterator[World]:
     counting = _counting(scene)
     absent = _absent(scene)
     done: set[tuple[int, ...]] = set()
-    for places in _choices(scene, counting):
+    for places in choices(scene, counting):
         if places not in done and all(sum(place in held for place in places) == count for held, count in absent):
             done.add(places)
             rows = without(scene.rows, np.array(places, np.intp))
@@ -217,17 +221,21 @@ def _counting(scene: Scene) -> list[int]:
     return [int(place) for place in scene.truth.counting(rows, as_of_us, start, len(rows.event))[-_ROWS:]]
 
 
-def _choices(scene: Scene, counting: list[int]) -> Iterator[tuple[int, ...]]:
-    newest_first = counting[::-1]
-    yield from ((place,) for place in newest_first)
+def _few(scene: Scene, counting: list[int]) -> Iterator[tuple[int, ...]]:
+    """Yield each row, the newest ones, and the last ones to arrive."""
+    yield from ((place,) for place in reversed(counting))
     yield from (tuple(counting[-count:]) for count in range(2, min(len(counting), _LAST_ROWS) + 1))
     arrived = sorted(counting, key=lambda place: int(scene.rows.visible[place]))
     yield from (tuple(sorted(arrived[-count:])) for count in range(2, min(len(arrived), _LAST_ROWS) + 1))
+
+
+def _many(_scene: Scene, counting: list[int]) -> Iterator[tuple[int, ...]]:
+    """Yield the runs of rows, any two, and any three of the newest ones."""
     recent = counting[-_RUN_ROWS:]
     for length in range(2, len(recent)):
         yield from (tuple(recent[start : start + length]) for start in range(len(recent) - length, -1, -1))
-    yield from combinations(newest_first[:_PAIR_ROWS][::-1], 2)
-    yield from combinations(newest_first[:_TRIPLE_ROWS][::-1], 3)
+    yield from combinations(counting[-_PAIR_ROWS:], 2)
+    yield from combinations(counting[-_TRIPLE_ROWS:], 3)
 
 
 def _missing_words(scene: Scene, places: tuple[int, ...]) -> str:
