@@ -1,11 +1,12 @@
 """Why a served value is not what serving's rules give: the one changed rule under which it would be right.
 
 Rule: a cause is named only if it explains every wrong value of its vector. Where several do, that one is taken which
-some other vector of the same build needs; among these, the one that leaves least to choose.
+most other vectors of the same build need, because nothing else explains them.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,8 +18,8 @@ from timewell.define.compiled import CompiledFeature
 from timewell.types import format_duration
 from timewell.watch.worlds import Alternatives, Cause, Scene, World, far_worlds, other_orders_of, worlds
 
-ORDER: Final[tuple[Cause, ...]] = ("ttl", "null rule", "transform", "version", "tie", "lag", "late data", "unknown")
-"""The causes; of two that explain the same and are both needed elsewhere, or both not, the earlier one is taken."""
+ORDER: Final[tuple[Cause, ...]] = ("ttl", "null rule", "transform", "version", "tie", "late data", "lag", "unknown")
+"""The causes; of two that explain the same and are needed equally often, the earlier one is taken."""
 
 _OF_ORDER: Final = ("latest", "last", "first", "last_n")
 _NO_CAUSE: Final = "no single changed rule gives it"
@@ -105,13 +106,13 @@ def _try_family(scene: Scene, family: Iterator[World], found: Suspects, names: l
 
 def settle(of_one_build: Sequence[Suspects]) -> list[dict[str, Found]]:
     """Decide for each vector of one build, the ones that leave a choice by the ones that do not."""
-    needed = {one.only for one in of_one_build}
+    needed = Counter(one.only for one in of_one_build)
     return [_settled(one, needed) for one in of_one_build]
 
 
-def _settled(one: Suspects, needed: set[Cause | None]) -> dict[str, Found]:
+def _settled(one: Suspects, needed: Counter[Cause | None]) -> dict[str, Found]:
     found = dict(one.settled)
-    ranked = sorted(one.whole, key=lambda cause: (cause not in needed, ORDER.index(cause)))
+    ranked = sorted(one.whole, key=lambda cause: (-needed[cause], ORDER.index(cause)))
     for name in one.wrong:
         if name in found:
             continue
