@@ -62,6 +62,8 @@ TYPED = {
     "serve": ("serve",),
     "latency": ("latency", "--since", "10m"),
     "freshness": ("freshness", "order_amount_7d"),
+    "replay": ("replay", "--since", "1h"),
+    "why": ("why", "order_amount_7d", "user_id=7"),
     "refresher": ("refresher", "--once"),
     "schedule": ("schedule", "--for", "cron"),
     "token create": ("token", "create", "--scope", "features.read,catalog.read", "--expires", "90d"),
