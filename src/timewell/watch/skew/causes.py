@@ -98,6 +98,7 @@ def _at_build(project: Project, found: Resolved, online: Sample, places: Sequenc
         values=online.values.take(chosen),
         entities=online.entities.take(chosen),
         instants=online.as_ofs.take(chosen),
+        request=None if online.request is None else online.request.take(chosen),
     )
     (values,) = values_at(project, [pinned(found)], then)
     by_place = dict(zip(known, values.to_pylist(), strict=True))

@@ -105,7 +105,7 @@ def _alike(sampled: Sequence[tuple[Resolved, Sample]]) -> list[list[tuple[Resolv
     for item, online in sampled:
         for part in parts:
             first = part[0][1]
-            if first.instants.equals(online.instants) and first.entities.equals(online.entities):  # type: ignore[union-attr]
+            if first.pairs_with(online):
                 part.append((item, online))
                 break
         else:

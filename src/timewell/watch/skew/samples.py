@@ -60,6 +60,8 @@ class Sample:
         Of each value, where they are known: the join keys, microseconds since 1970 UTC, what the answer said of it.
     epochs, as_ofs, degraded
         Of each value that was served: epoch of the answer, instant of its build, whether a default stood in.
+    request
+        The values that came with the request of each, where the feature is computed on demand.
     """
 
     feature: str
@@ -74,6 +76,7 @@ class Sample:
     epochs: pa.Array | None = None
     as_ofs: pa.Array | None = None
     degraded: pa.Array | None = None
+    request: pa.Array | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -95,7 +98,9 @@ class Sample:
 
     def pairs_with(self, other: object) -> bool:
         """Whether another sample's values are of the same entities at the same instants, row by row."""
-        if not isinstance(other, Sample):
+        if not isinstance(other, Sample) or (self.request is None) != (other.request is None):
+            return False
+        if self.request is not None and not self.request.equals(other.request):
             return False
         pairs = ((self.instants, other.instants), (self.entities, other.entities))
         return all(one is not None and two is not None and one.equals(two) for one, two in pairs)
@@ -190,8 +195,8 @@ def values_at(project: Project, features: Sequence[str], online: Sample) -> list
     """Return what training has of several features for the rows of one sample; nothing is kept of it."""
     if online.entities is None or online.instants is None:
         raise UsageError(problem="the sample does not say whose its values are", hint="Take one of sample_online.")
-    keys = {part.name: pc.struct_field(online.entities, part.name) for part in online.entities.type}
-    spine = pa.table(keys | {_AT: online.instants.cast(_INSTANT)})
+    given = _fields(online.entities) | ({} if online.request is None else _fields(online.request))
+    spine = pa.table(given | {_AT: online.instants.cast(_INSTANT)})
     request = TrainingRequest(spine, list(features), event_time=_AT)
     with prepared(project, request) as asked:
         whole = asked.spine.whole()
@@ -200,6 +205,11 @@ def values_at(project: Project, features: Sequence[str], online: Sample) -> list
 
 
 _INSTANT: Final = pa.timestamp("us", tz="UTC")
+
+
+def _fields(rows: pa.Array) -> dict[str, pa.Array]:
+    """Return the columns of a struct; of entities without a key there are none."""
+    return {} if pa.types.is_null(rows.type) else {part.name: pc.struct_field(rows, part.name) for part in rows.type}
 
 
 def _refuse_size(size: int) -> None:
@@ -225,6 +235,8 @@ def _drawn(rows: int, size: int) -> pa.Array | None:
 
 
 def _served(found: Resolved, served: pa.Table, size: int) -> Sample:
+    if found.feature.transform is not None:  # where a function failed, or was not called, there is nothing to compare
+        served = served.filter(pc.not_equal(served["status"], "default"))
     ordered = served.take(pc.sort_indices(served["sampled_at"]))
     places = _drawn(ordered.num_rows, size)
     rows = (ordered if places is None else ordered.take(places)).combine_chunks()
@@ -242,6 +254,7 @@ def _served(found: Resolved, served: pa.Table, size: int) -> Sample:
         epochs=_one(rows["epoch"]),
         as_ofs=_one(rows["as_of"]),
         degraded=_one(rows["degraded"]),
+        request=_one(rows["request"]) if "request" in rows.column_names else None,
     )
 
 
