@@ -259,6 +259,30 @@ def test_what_a_function_raises_costs_its_row_alone_and_is_counted_and_logged_on
     assert fs.get_online_features("orders_per_price", users[:1], request={"price": 0}).rows == [[None]]
 
 
+def test_without_an_answer_of_the_store_nothing_is_computed_from_made_up_values(
+    fs: tw.FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, user = ["share_of_balance", "country_id", "orders_7d", "orders_per_price"], [{"user_id": 1}]
+    request = {"price": 10, "country": "US"}
+    fs.get_online_features(asked, user, request=request)
+    monkeypatch.setattr(fs._reader._reads, "read", lambda wanted: ["no_answer"] * len(wanted))
+    defaults = {"share_of_balance": 0.5, "orders_7d": 40}
+    answer = fs.get_online_features(asked, user, request=request, defaults=defaults)
+    assert answer.rows == [[0.5, 1, 40, None]]
+    assert answer.row_statuses == [("default", "present", "default", "default")]
+    assert answer.degraded
+    assert answer.as_of == {}
+    with pytest.raises(InvalidRequest, match="balance"):  # an input is not among what was asked for
+        fs.get_online_features(asked, user, request=request, defaults={"balance": 1.0})
+
+
+def test_a_look_up_is_served_as_any_other_function(fs: tw.FeatureStore) -> None:
+    code = tw.lookup({"US": 1, "CA": 2}, name="code", version="v1", input="country", default=0)
+    fs.register_feature({"name": "code", "owner": "growth@company", "transform": code})
+    users = [{"user_id": 1}, {"user_id": 2}, {"user_id": 3}]
+    assert fs.get_online_features("code", users, request={"country": ["CA", "FR", None]}).rows == [[2], [0], [0]]
+
+
 def test_an_input_that_is_offline_only_is_named_with_what_needs_it(fs: tw.FeatureStore) -> None:
     fs.register_feature(
         {"name": "balance", "owner": "growth@company", "entity": "user_id", "source": "accounts", "ttl": "20d",
