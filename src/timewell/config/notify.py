@@ -30,11 +30,14 @@ class AlertsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     runbooks
         Where the runbooks' pages are, ``{page}`` for the one of an alert; without it, messages name the command that
         prints the runbook.
+    reports
+        Where the pages of nightly comparisons are, with ``{page}`` for the file; without it, messages name the file.
     """
 
     operator: str = ""
     repeat: str = "4h"
     runbooks: str = ""
+    reports: str = ""
 
 
 class Notifier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
