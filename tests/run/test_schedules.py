@@ -14,8 +14,8 @@ import pytest
 from cronsim import CronSim
 
 import timewell as tw
-from timewell.errors import InvalidDuration
-from timewell.run.schedules import SCHEDULERS, schedule
+from timewell.errors import InvalidDuration, UsageError
+from timewell.run.schedules import SCHEDULERS, schedule, schedule_nightly
 from timewell.types import to_datetime
 
 PYTHON = ["airflow", "dagster", "prefect"]
@@ -33,10 +33,20 @@ def project(request: pytest.FixtureRequest, tmp_path: Path):
     fs.close()
 
 
-def command(project, *more: str) -> list[str]:
+def command(project, *more: str, verb: str = "refresher") -> list[str]:
     return [
-        sys.executable, "-m", "timewell", "--project", str(project.root), "--profile", "prod", "refresher", *more,
+        sys.executable, "-m", "timewell", "--project", str(project.root), "--profile", "prod", verb, *more,
     ]  # fmt: skip
+
+
+def held(text: str) -> list[str]:
+    """Return the command of a Python file."""
+    [found] = [
+        ast.literal_eval(node.value)
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "COMMAND"
+    ]
+    return found
 
 
 def test_the_systemd_unit_keeps_a_refresher_running_and_lets_it_finish(project) -> None:
@@ -79,12 +89,7 @@ def test_the_python_files_compile_and_run_one_turn_at_a_time(project, scheduler:
     made = schedule(project, scheduler, every="1h")
     compile(made.text, made.file, "exec")
     tree = ast.parse(made.text)
-    [held] = [
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "COMMAND"
-    ]
-    assert held == command(project, "--once", "--promise", "3h")
+    assert held(made.text) == command(project, "--once", "--promise", "3h")
     texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     assert "0 * * * *" in texts
     assert "shell" not in made.text
@@ -102,3 +107,30 @@ def test_what_cannot_be_a_grid_is_refused(project, scheduler: str) -> None:
     for every in ("7m", "90m", "30s", "48h"):
         with pytest.raises(InvalidDuration, match="grid"):
             schedule(project, scheduler, every=every)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_the_nightly_comparison_has_its_own_hour_and_names(project, scheduler: str) -> None:
+    made = schedule_nightly(project, scheduler, at="02:30", post=["chat"])
+    words = command(project, "--post", "chat", verb="nightly")
+    if scheduler in PYTHON:
+        compile(made.text, made.file, "exec")
+        assert held(made.text) == words
+        assert "30 2 * * *" in made.text
+    elif scheduler == "cron":
+        assert "\n30 2 * * * " in made.text
+    else:
+        service, timer = made.text.split("# timewell-nightly.timer\n")
+        assert "OnCalendar=*-*-* 02:30:00\n" in timer
+        unit = configparser.ConfigParser(interpolation=None, strict=True)
+        unit.optionxform = str
+        unit.read_string(service)
+        found = shlex.split(unit["Service"]["ExecStart"])
+        assert [word.replace("%%", "%").replace("$$", "$") for word in found] == words
+    assert "refresh" not in f"{made.text} {made.file} {made.install}"
+
+
+@pytest.mark.parametrize("at", ["3", "24:00", "03:60", "3am", "03:00\n"])
+def test_what_is_no_time_of_day_is_refused(project, at: str) -> None:
+    with pytest.raises(UsageError, match="no time of day"):
+        schedule_nightly(project, "cron", at=at)

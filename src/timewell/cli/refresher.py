@@ -206,14 +206,29 @@ def schedule(
     every: Annotated[
         str, typer.Option("--every", metavar="DURATION", help="How often to take a turn; systemd keeps one running.")
     ] = "5m",
+    nightly: Annotated[
+        str | None,
+        typer.Option("--nightly", metavar="HH:MM", help="Not refreshing: the nightly comparison, at this time."),
+    ] = None,
+    post: Annotated[
+        list[str] | None,
+        typer.Option("--post", metavar="NOTIFIER", help="With --nightly: where its summary is posted to; repeatable."),
+    ] = None,
 ) -> Answer:
     """Print what makes another scheduler refresh this project: a unit, a crontab line or a Python file.
 
     Example: timewell schedule --for systemd
     """
     from timewell.run.schedules import schedule as made
+    from timewell.run.schedules import schedule_nightly
 
-    found = made(session.store.project, scheduler.value, every=every)
+    if post and nightly is None:
+        raise UsageError(problem="--post is about the nightly comparison", hint="Give it with --nightly 03:00.")
+    project = session.store.project
+    if nightly is None:
+        found = made(project, scheduler.value, every=every)
+    else:
+        found = schedule_nightly(project, scheduler.value, at=nightly, post=post or ())
     document = {"scheduler": scheduler.value, "file": found.file, "text": found.text, "install": found.install}
 
     def show(screen: Screen) -> None:

@@ -1,23 +1,25 @@
-"""What lets another scheduler do the refreshing: units and snippets, ready to be saved.
+"""What lets another scheduler start us: units and snippets for refreshing and for the nightly comparison.
 
 Rule: a schedule never decides what is due; it starts a refresher, or a single turn of one, as often as it likes.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from timewell.errors import InvalidDuration
+from timewell.errors import InvalidDuration, UsageError
 from timewell.stores.project import Project
 from timewell.types import MINUTE_US, format_duration, parse_duration
 
 Scheduler = Literal["systemd", "cron", "airflow", "dagster", "prefect"]
 _MISSED: Final = 3
 _STOP_S: Final = 600
+_TIME: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,22 +41,28 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    """What is to be started."""
+    """What is to be started.
+
+    Attributes
+    ----------
+    what, about
+        A word for names (``refresh``), and what is done, in words.
+    lasting
+        The command that systemd keeps running; what it starts by a timer is ``single``.
+    single
+        The command that the others start by ``cron``.
+    retried
+        Why another scheduler need not try again.
+    """
 
     name: str
     root: str
-    program: tuple[str, ...]
-    every_us: int
-
-    @property
-    def cron(self) -> str:
-        """The expression of ``every``."""
-        return _cron(self.every_us)
-
-    @property
-    def single(self) -> tuple[str, ...]:
-        """The command of a single turn."""
-        return (*self.program, "refresher", "--once", "--promise", format_duration(_MISSED * self.every_us))
+    what: str
+    about: str
+    lasting: tuple[str, ...] = ()
+    single: tuple[str, ...]
+    cron: str
+    retried: str
 
 
 def schedule(project: Project, scheduler: Scheduler, *, every: str = "5m") -> Schedule:
@@ -71,13 +79,57 @@ def schedule(project: Project, scheduler: Scheduler, *, every: str = "5m") -> Sc
     InvalidDuration
         ``every`` cannot be said as a cron expression.
     """
-    program = [sys.executable, "-m", "timewell", "--project", str(project.root)]
-    if project.profile is not None:
-        program += ["--profile", project.profile]
     every_us = parse_duration(every)
-    _cron(every_us)
-    wanted = _Wanted(name=project.config.project, root=str(project.root), program=tuple(program), every_us=every_us)
+    program = (*_program(project), "refresher")
+    wanted = _Wanted(
+        name=project.config.project,
+        root=str(project.root),
+        what="refresh",
+        about="refresh what is due",
+        lasting=program,
+        single=(*program, "--once", "--promise", format_duration(_MISSED * every_us)),
+        cron=_cron(every_us),
+        retried="the refresher tries again by itself, and waits longer each time",
+    )
     return _FORMS[scheduler](wanted)
+
+
+def schedule_nightly(
+    project: Project, scheduler: Scheduler, *, at: str = "03:00", post: Sequence[str] = ()
+) -> Schedule:
+    """Return what makes a scheduler run the nightly comparison.
+
+    Parameters
+    ----------
+    at
+        When, as ``HH:MM`` of the scheduler's clock.
+    post
+        Names of the notifiers to which the summary is posted.
+
+    Raises
+    ------
+    UsageError
+        ``at`` is no time of day.
+    """
+    found = _TIME.fullmatch(at)
+    if found is None:
+        raise UsageError(problem=f"{at!r} is no time of day", hint="Write it as HH:MM, such as 03:00.")
+    posted = [word for name in post for word in ("--post", name)]
+    wanted = _Wanted(
+        name=project.config.project,
+        root=str(project.root),
+        what="nightly",
+        about="compare what is read most, offline against online",
+        single=(*_program(project), "nightly", *posted),
+        cron=f"{int(found[2])} {int(found[1])} * * *",
+        retried="exit code 1 is a finding, which another try would find again",
+    )
+    return _FORMS[scheduler](wanted)
+
+
+def _program(project: Project) -> tuple[str, ...]:
+    profile = () if project.profile is None else ("--profile", project.profile)
+    return (sys.executable, "-m", "timewell", "--project", str(project.root), *profile)
 
 
 def _cron(every_us: int) -> str:
@@ -99,7 +151,38 @@ def _cron(every_us: int) -> str:
 
 
 def _systemd(wanted: _Wanted) -> Schedule:
-    command = " ".join(_in_unit(word) for word in (*wanted.program, "refresher"))
+    """Keep a program running, or start one by a timer."""
+    if wanted.lasting:
+        return _systemd_lasting(wanted)
+    minute, hour, *_ = wanted.cron.split()
+    unit = f"timewell-{wanted.what}"
+    text = f"""\
+# {unit}.service
+[Unit]
+Description=Timewell, {_one_line(wanted.name).replace("%", "%%")}: {wanted.about}
+
+[Service]
+Type=oneshot
+ExecStart={" ".join(map(_in_unit, wanted.single))}
+WorkingDirectory={wanted.root.replace("%", "%%")}
+# {wanted.retried}
+SuccessExitStatus=1
+NoNewPrivileges=true
+
+# {unit}.timer
+[Timer]
+OnCalendar=*-*-* {int(hour):02}:{int(minute):02}:00
+Persistent=true
+
+[Install]
+WantedBy=timers.target
+"""
+    install = f"save both parts under their names, then systemctl daemon-reload && systemctl enable --now {unit}.timer"
+    return Schedule(file=f"/etc/systemd/system/{unit}.service and {unit}.timer", text=text, install=install)
+
+
+def _systemd_lasting(wanted: _Wanted) -> Schedule:
+    command = " ".join(map(_in_unit, wanted.lasting))
     text = f"""\
 [Unit]
 Description=Timewell refresher of {_one_line(wanted.name).replace("%", "%%")}
@@ -134,13 +217,13 @@ def _in_unit(word: str) -> str:
 
 def _crontab(wanted: _Wanted) -> Schedule:
     command = shlex.join(wanted.single).replace("%", "\\%")  # cron takes a bare % for a line's end
-    text = f"# Timewell: refresh {_one_line(wanted.name)}\n{wanted.cron} {command} >/dev/null\n"
+    text = f"# Timewell, {_one_line(wanted.name)}: {wanted.about}\n{wanted.cron} {command} >/dev/null\n"
     return Schedule(file="crontab", text=text, install="crontab -e")
 
 
 def _airflow(wanted: _Wanted) -> Schedule:
     text = f'''\
-"""Timewell: refresh what is due. For Airflow 3."""
+"""Timewell: {wanted.about}. For Airflow 3."""
 
 import shlex
 from datetime import datetime, timedelta, timezone
@@ -151,27 +234,27 @@ from airflow.sdk import DAG
 COMMAND = {list(wanted.single)!r}
 
 with DAG(
-    dag_id="timewell_refresh",
+    dag_id="timewell_{wanted.what}",
     schedule={wanted.cron!r},
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
     catchup=False,  # a single turn does all that was missed
     max_active_runs=1,
-    default_args={{"retries": 0}},  # the refresher tries again by itself, and waits longer each time
+    default_args={{"retries": 0}},  # {wanted.retried}
     tags=["timewell"],
 ):
     BashOperator(
-        task_id="refresh",
+        task_id="{wanted.what}",
         # a template would be rendered: braces of a path must stay as they are
         bash_command="{{% raw %}}" + shlex.join(COMMAND) + "{{% endraw %}}",
         execution_timeout=timedelta(hours=6),
     )
 '''
-    return Schedule(file="dags/timewell_refresh.py", text=text, install="save it among your DAGs")
+    return Schedule(file=f"dags/timewell_{wanted.what}.py", text=text, install="save it among your DAGs")
 
 
 def _dagster(wanted: _Wanted) -> Schedule:
     text = f'''\
-"""Timewell: refresh what is due. For Dagster."""
+"""Timewell: {wanted.about}. For Dagster."""
 
 import subprocess
 
@@ -181,29 +264,29 @@ COMMAND = {list(wanted.single)!r}
 
 
 @dg.op
-def refresh() -> None:
+def {wanted.what}() -> None:
     subprocess.run(COMMAND, check=True)
 
 
 @dg.job
-def timewell_refresh() -> None:
-    refresh()
+def timewell_{wanted.what}() -> None:
+    {wanted.what}()
 
 
 timewell_schedule = dg.ScheduleDefinition(
-    job=timewell_refresh,
+    job=timewell_{wanted.what},
     cron_schedule={wanted.cron!r},
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 
-defs = dg.Definitions(jobs=[timewell_refresh], schedules=[timewell_schedule])
+defs = dg.Definitions(jobs=[timewell_{wanted.what}], schedules=[timewell_schedule])
 '''
-    return Schedule(file="timewell_refresh.py", text=text, install="dagster dev -f timewell_refresh.py")
+    return Schedule(file=f"timewell_{wanted.what}.py", text=text, install=f"dagster dev -f timewell_{wanted.what}.py")
 
 
 def _prefect(wanted: _Wanted) -> Schedule:
     text = f'''\
-"""Timewell: refresh what is due. For Prefect 3."""
+"""Timewell: {wanted.about}. For Prefect 3."""
 
 import subprocess
 
@@ -212,15 +295,15 @@ from prefect import flow
 COMMAND = {list(wanted.single)!r}
 
 
-@flow(name="timewell-refresh")
-def refresh() -> None:
+@flow(name="timewell-{wanted.what}")
+def {wanted.what}() -> None:
     subprocess.run(COMMAND, check=True)
 
 
 if __name__ == "__main__":
-    refresh.serve(name="timewell-refresh", cron={wanted.cron!r}, limit=1, pause_on_shutdown=False)
+    {wanted.what}.serve(name="timewell-{wanted.what}", cron={wanted.cron!r}, limit=1, pause_on_shutdown=False)
 '''
-    return Schedule(file="timewell_refresh.py", text=text, install="python timewell_refresh.py")
+    return Schedule(file=f"timewell_{wanted.what}.py", text=text, install=f"python timewell_{wanted.what}.py")
 
 
 def _one_line(text: str) -> str:
