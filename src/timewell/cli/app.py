@@ -18,6 +18,7 @@ from timewell.cli import (
     contract,
     define,
     freshness,
+    nightly,
     operations,
     plan,
     practice,
@@ -157,6 +158,7 @@ def _serve(tree: TyperGroup) -> None:
 
 def _care(tree: TyperGroup) -> None:
     _add(tree, CARE, "watch", alerts.watch)
+    _add(tree, CARE, "nightly", nightly.nightly)
     text = "List the alerts that are not well, take care of one, or silence it."
     people = {"ack": alerts.ack, "silence": alerts.silence, "unsilence": alerts.unsilence}
     _add_group(tree, CARE, "alerts", text, {"list": alerts.list_alerts, **people}, alone="list")

@@ -10,6 +10,8 @@ from timewell.watch.alerting import Evaluation
 from timewell.watch.freshness import FreshnessReport, check_freshness, freshness
 from timewell.watch.freshness_clocks import last_update_epoch
 from timewell.watch.replay_verbs import ReplayVerbs
+from timewell.watch.nightly.night import TOP, NightlyOrder, nightly
+from timewell.watch.nightly.report import NightlyReport
 from timewell.watch.round import watch
 from timewell.watch.skew.verbs import SkewVerbs
 
@@ -45,3 +47,22 @@ class WatchVerbs(ReplayVerbs, SkewVerbs):
         StateBusy
         """
         return watch(self.project, tested=tested)
+
+    def nightly(self, *, top: int = TOP, since: str = "24h", post: str | Sequence[str] = ()) -> NightlyReport:
+        """Compare the features that are read most, offline against online; keep the night's page, post a summary.
+
+        Parameters
+        ----------
+        top
+            How many features.
+        since
+            Reads and samples of the last so long count.
+        post
+            Names of notifiers that get the summary, once a night.
+
+        Raises
+        ------
+        UsageError, InvalidDuration, UnknownNotifier
+        """
+        to = (post,) if isinstance(post, str) else tuple(post)
+        return nightly(self.project, NightlyOrder(top=top, since=since, post=to))
