@@ -30,8 +30,11 @@ HERE = Path(__file__).parent
 SERVICE = "delay_model"
 KEYS = ("tailnum", "carrier", "origin", "dest")
 UTC_US = "datetime64[us, UTC]"
+PIECE = 100  # flights a request
 # The weather ends a day and a half before the last landing; with two days to spare there is some at any time.
 DATA_AHEAD = timedelta(days=2)
+# of everything that is served, so that a short demo has enough to compare
+SAMPLED = "\n[serving]\nsample_rate = 1.0\nsample_most = 100_000\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +45,11 @@ class Size:
     offline_days: int
     cells_by_hand: int
     requests: int
+    sampled: int
 
 
-WHOLE = Size(days=90, offline_days=14, cells_by_hand=200, requests=500)
-SAMPLE = Size(days=12, offline_days=2, cells_by_hand=60, requests=50)
+WHOLE = Size(days=90, offline_days=14, cells_by_hand=200, requests=500, sampled=6_000)
+SAMPLE = Size(days=12, offline_days=2, cells_by_hand=60, requests=50, sampled=400)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,6 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         page.step("Serve and fetch")
         with Server(root, port=asked.port) as server:
             serve(demo, server)
+            ask_for_many(demo, server)
+            if not asked.keep_serving:
+                server.stop()  # what it still holds of its samples is written
+            compare_the_night(demo)
             say_what_next(demo)
             if asked.keep_serving:
                 page.line(f"Still serving at {server.url}; Ctrl-C ends the demo.")
@@ -115,8 +123,11 @@ def open_project(page: Page, root: Path) -> tw.FeatureStore:
     if (root / "timewell.toml").is_file():
         page.line(f"Going on in {root}, where an earlier run left off.")
         return tw.FeatureStore(root)
-    store = tw.FeatureStore.init(root)
+    tw.FeatureStore.init(root).close()
     (root / ".gitignore").write_text("*\n", encoding="utf-8")
+    with (root / "timewell.toml").open("a", encoding="utf-8") as settings:
+        settings.write(SAMPLED)
+    store = tw.FeatureStore(root)
     page.line(f"Made a project in {root}.")
     return store
 
@@ -328,6 +339,28 @@ def serve(demo: Demo, server: Server) -> None:
         f" p99 {took.p99_ms:.1f} ms."
     )
     _compare_with_offline(demo)
+
+
+def ask_for_many(demo: Demo, server: Server) -> None:
+    """Ask for every flight of the last days once, as a model would have."""
+    schedule = pd.read_parquet(demo.data / "flights.parquet", columns=[*KEYS, TIME]).dropna(subset="tailnum")
+    ago = demo.now - schedule[TIME]
+    flights = schedule[(ago > timedelta()) & (ago < timedelta(days=7))][list(KEYS)].drop_duplicates()
+    flights = flights.sample(min(demo.size.sampled, len(flights)), random_state=7).to_dict("records")
+    for start in range(0, len(flights), PIECE):
+        server.post("/v1/features/get", {"service": SERVICE, "entities": flights[start : start + PIECE]})
+    demo.page.line(f"Then {len(flights):,} flights more, {PIECE} a request; what is served is kept as samples.")
+
+
+def compare_the_night(demo: Demo) -> None:
+    """Compare what was served with what is computed offline, as a nightly job does."""
+    page = demo.page
+    page.step("Compare what was served with the training side")
+    with page.timed() as took:
+        night = demo.store.nightly(top=10)
+    page.line(f"`timewell nightly --top 10`, as a job would run it ({took}); with `--post NAME` it is sent to a chat:")
+    for line in night.message().split("\n"):
+        page.line(line)
 
 
 def _some_flights(demo: Demo) -> list[dict[str, object]]:

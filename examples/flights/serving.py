@@ -55,7 +55,7 @@ class Server:
             )
         while not self._answers():
             if self._process.poll() is not None or time.perf_counter() - started > UP_WITHIN_S:
-                self._stop()
+                self.stop()
                 message = f"timewell serve did not come up:\n{self._log.read_text(encoding='utf-8')}"
                 raise RuntimeError(message)
             time.sleep(0.05)
@@ -63,7 +63,7 @@ class Server:
         return self
 
     def __exit__(self, *problem: object) -> None:
-        self._stop()
+        self.stop()
 
     def post(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
         """Send one request and return its answer."""
@@ -105,7 +105,8 @@ class Server:
         finally:
             connection.close()
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Stop it, if it is running."""
         if self._process is None:
             return
         self._process.terminate()
@@ -114,6 +115,7 @@ class Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._process = None
 
 
 def _ask(connection: http.client.HTTPConnection, path: str, text: str) -> dict[str, Any]:
