@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 def nightly(
     session: Session,
     *,
-    top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="How many features: those most asked for.")] = 10,
+    top: Annotated[
+        int, typer.Option("--top", metavar="N", min=1, help="How many features: those most asked for.")
+    ] = 10,
     since: Annotated[
         str, typer.Option("--since", metavar="DURATION", help="Reads and samples of the last so long count.")
     ] = "24h",

@@ -77,10 +77,7 @@ def post(project: Project, notice: Notice) -> bool:
     ------
     UnknownNotifier, StateBusy
     """
-    known_names = notifiers_of(project.config.notify)
-    for name in notice.to:
-        if name not in known_names:
-            raise UnknownNotifier(asked=name, known=sorted(known_names))
+    require_notifiers(project, notice.to)
     settings, at_us = project.config.alerts, project.clock.now_us()
     key: Key = (project.config.project, "", "", f"{RULE} {notice.mark}")
 
@@ -114,6 +111,14 @@ def post(project: Project, notice: Notice) -> bool:
     change = project.registry.alerts.change(work)
     deliver(project)
     return bool(change.messages)
+
+
+def require_notifiers(project: Project, names: Sequence[str]) -> None:
+    """Raise ``UnknownNotifier`` if there is none of a name."""
+    known = notifiers_of(project.config.notify)
+    for name in names:
+        if name not in known:
+            raise UnknownNotifier(asked=name, known=sorted(known))
 
 
 def _too_soon(notice: Notice, since_us: int) -> bool:

@@ -9,9 +9,9 @@ from timewell.catalog.lookup import load_catalog
 from timewell.watch.alerting import Evaluation
 from timewell.watch.freshness import FreshnessReport, check_freshness, freshness
 from timewell.watch.freshness_clocks import last_update_epoch
-from timewell.watch.replay_verbs import ReplayVerbs
 from timewell.watch.nightly.night import TOP, NightlyOrder, nightly
 from timewell.watch.nightly.report import NightlyReport
+from timewell.watch.replay_verbs import ReplayVerbs
 from timewell.watch.round import watch
 from timewell.watch.skew.verbs import SkewVerbs
 

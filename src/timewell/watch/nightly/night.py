@@ -18,7 +18,7 @@ from timewell.stores.project import Project
 from timewell.types import parse_duration
 from timewell.watch.nightly.book import SHOWN, address_of, keep, nights
 from timewell.watch.nightly.report import NightlyReport, NightRow, Shares
-from timewell.watch.notices import Notice, post
+from timewell.watch.notices import Notice, post, require_notifiers
 from timewell.watch.replay import ReplayOrder, replay
 from timewell.watch.replay_report import FeatureReplay, ReplayReport
 from timewell.watch.skew.measure import skew
@@ -77,7 +77,10 @@ def nightly(project: Project, order: NightlyOrder, progress: Progress | None = N
     UsageError, InvalidDuration, UnknownNotifier
     """
     if order.top < 1 or order.vectors < 0:
-        raise UsageError(problem=f"top is {order.top} and vectors {order.vectors}", hint="Give at least 1, and 0 or more.")
+        raise UsageError(
+            problem=f"top is {order.top} and vectors {order.vectors}", hint="Give at least 1, and 0 or more."
+        )
+    require_notifiers(project, order.post)
     said = progress or _silent
     length_us, end_us = parse_duration(order.since), project.clock.now_us()
     catalog = load_catalog(project)
@@ -86,10 +89,18 @@ def nightly(project: Project, order: NightlyOrder, progress: Progress | None = N
     chosen = [name for name in reads if name in online] or sorted(online)
     chosen = chosen[: order.top]
     said("comparing distributions", 0, len(chosen))
-    skews = {Name(one.group, one.version, one.feature): one for one in skew(project, _asked(chosen), window=order.since)}
+    skews = {
+        Name(one.group, one.version, one.feature): one for one in skew(project, _asked(chosen), window=order.since)
+    }
     replayed = _replayed(project, order, chosen, said)
     rows = tuple(
-        _row(name, owner=online[name], reads=reads.get(name, 0), skewed=skews.get(name), found=replayed.features.get(name))
+        _row(
+            name,
+            owner=online[name],
+            reads=reads.get(name, 0),
+            skewed=skews.get(name),
+            found=replayed.features.get(name),
+        )
         for name in chosen
     )
     report = NightlyReport(
@@ -104,7 +115,10 @@ def nightly(project: Project, order: NightlyOrder, progress: Progress | None = N
     report = replace(report, page=address_of(project, report.day), earlier=_earlier(project, report))
     keep(project, report)
     if order.post:
-        post(project, Notice(mark=f"nightly {report.day}", text=report.message(), severity=_severity(report), to=order.post))
+        post(
+            project,
+            Notice(mark=f"nightly {report.day}", text=report.message(), severity=_severity(report), to=order.post),
+        )
     return report
 
 
