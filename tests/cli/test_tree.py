@@ -71,6 +71,8 @@ TYPED = {
     "token revoke": ("token", "revoke", "TOKEN"),
     "tiers": ("tiers",),
     "watch": ("watch",),
+    "nightly": ("nightly", "--top", "3"),
+    "skew": ("skew",),
     "alerts list": ("alerts", "list"),
     "alerts ack": ("alerts", "ack", "routes@v1:freshness"),
     "alerts silence": ("alerts", "silence", "routes@v1", "--for", "2h", "--reason", "a test", "--by", "ana"),

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from timewell.catalog.lookup import Catalog, load_catalog
 from timewell.clock import SystemClock
+from timewell.config.notify import Severity
 from timewell.errors import UsageError
 from timewell.serve.latency import FOLDER, flush_books, reads_of
 from timewell.serve.slots import SlotFiles
@@ -126,7 +127,7 @@ def _silent(_what: str, _done: int, _of: int) -> None:
     """Say nothing."""
 
 
-def _severity(report: NightlyReport) -> str:
+def _severity(report: NightlyReport) -> Severity:
     return "info" if report.passed else "ticket"
 
 

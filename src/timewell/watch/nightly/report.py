@@ -204,8 +204,8 @@ class NightlyReport:
         plain = {name: document[name] for name in _plain_fields(cls) if name in document}
         rows = tuple(_row(row) for row in plain.pop("rows"))
         earlier = {name: tuple(values) for name, values in plain.pop("earlier", {}).items()}
-        instants = {f"{name}_us": parse_instant(document[name]) for name in ("start", "end")}
-        return cls(**plain, **instants, rows=rows, earlier=earlier)
+        plain |= {f"{name}_us": parse_instant(document[name]) for name in ("start", "end")}
+        return cls(**plain, rows=rows, earlier=earlier)
 
 
 def _plain_fields(cls: type) -> Iterator[str]:
