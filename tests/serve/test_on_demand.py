@@ -139,6 +139,20 @@ def test_inputs_that_were_not_asked_for_are_read_and_not_returned_and_the_order_
     assert again == answer
 
 
+def test_all_that_is_read_is_read_in_one_trip_and_features_of_the_request_alone_take_none(
+    fs: tw.FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, users = ["share_of_balance", "days_since_signup", "orders_per_price"], [{"user_id": 1}, {"user_id": 2}]
+    fs.register_service(tw.FeatureService(name="model", features=tuple(asked)))
+    wanted = fs.get_online_features(asked, users, request={"price": 10})
+    trips, honest = [], fs._reader._reads.read
+    monkeypatch.setattr(fs._reader._reads, "read", lambda builds: trips.append(len(builds)) or honest(builds))
+    assert fs.get_online_features(service="model", entities=users, request={"price": 10}).rows == wanted.rows
+    assert trips == [3]
+    assert fs.get_online_features("country_id", users, request={"country": "US"}).rows == [[1], [1]]
+    assert trips == [3]
+
+
 def test_now_is_one_instant_of_the_request(fs: tw.FeatureStore) -> None:
     cast("FrozenClock", fs.project.clock).set("2026-03-02T23:59:59.999999Z")
     assert fs.get_online_features("days_since_signup", [{"user_id": 1}, {"user_id": 2}]).rows == [[60], [29]]

@@ -1,4 +1,4 @@
-"""Entity keys as people type them: ``user_id=7``, ``origin=OSL,dest=BGO``, or a JSON object."""
+"""Entity keys, and values of a request, as people type them: ``user_id=7``, ``origin=OSL,dest=BGO``, or a JSON object."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 from datetime import date
 
+from timewell.define.dtypes import is_float
 from timewell.errors import InvalidKey, UsageError
 
 _TRUTH = {"true": True, "false": False}
 
 
-def parse_key(text: str, types: Mapping[str, str]) -> dict[str, object]:
-    """Read one entity's join keys.
+def parse_key(text: str, types: Mapping[str, str], *, what: str = "join key") -> dict[str, object]:
+    """Read one entity's join keys, or the values of a request.
 
     Parameters
     ----------
@@ -20,6 +21,8 @@ def parse_key(text: str, types: Mapping[str, str]) -> dict[str, object]:
         ``name=value`` parts joined by commas, or a JSON object (for a value with a comma, or a null).
     types
         Type of each join key that may be given.
+    what
+        What they are called.
 
     Raises
     ------
@@ -39,9 +42,10 @@ def parse_key(text: str, types: Mapping[str, str]) -> dict[str, object]:
     key: dict[str, object] = {}
     for name, value in given.items():
         if name not in types:
-            problem = f"there is no join key {name!r} here."
+            problem = f"there is no {what} {name!r} here."
             known = sorted(types)
-            raise UsageError(problem=problem, asked=name, known=known, hint=f"Join keys: {', '.join(known)}.")
+            hint = f"{what.capitalize()}s: {', '.join(known) or 'none'}."
+            raise UsageError(problem=problem, asked=name, known=known, hint=hint)
         key[name] = _typed(name, value, types[name]) if isinstance(value, str) else value
     return key
 
@@ -74,6 +78,8 @@ def _typed(name: str, value: str, dtype: str) -> object:
     try:
         if dtype in {"int32", "int64"}:
             return int(value)
+        if is_float(dtype):
+            return float(value)
         if dtype == "bool":
             return _TRUTH[value.strip().lower()]
         return date.fromisoformat(value) if dtype == "date" else value

@@ -25,9 +25,15 @@ def get(
     ] = None,
     *,
     entity: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option("--entity", "-e", metavar="KEY=VALUE", help="Join keys of one entity; once for each entity."),
-    ],
+    ] = None,
+    request: Annotated[
+        str | None,
+        typer.Option(
+            "--request", "-r", metavar="NAME=VALUE", help="Values that on-demand features take from the request."
+        ),
+    ] = None,
     service: Annotated[
         str | None, typer.Option("--service", metavar="NAME", help="Get the features of this feature service.")
     ] = None,
@@ -43,9 +49,12 @@ def get(
     Example: timewell get order_amount_7d,txn_count_7d --entity user_id=7 --entity user_id=8
     """
     asked = names_in(features)
-    types = _key_types(session.store, asked, service)
-    entities = [parse_key(text, types) for text in entity]
-    found = session.store.get_online_features(asked, entities, service=service, max_staleness=max_staleness)
+    types, given = _types(session.store, asked, service)
+    entities: list[dict[str, object]] = [parse_key(text, types) for text in entity or ()] or [{}]
+    values = None if request is None else parse_key(request, given, what="request value")
+    found = session.store.get_online_features(
+        asked, entities, service=service, max_staleness=max_staleness, request=values
+    )
 
     def show(screen: Screen) -> None:
         rows = [
@@ -59,11 +68,20 @@ def get(
     return Answer(document=found.to_dict(), show=show)
 
 
-def _key_types(store: "FeatureStore", asked: list[str], service: str | None) -> dict[str, str]:
-    types: dict[str, str] = {}
-    for found in store.catalog().resolve_all(asked, service=service):
-        types.update(zip(found.group.compiled.entity.key_names, found.group.key_types, strict=True))
-    return types
+def _types(store: "FeatureStore", asked: list[str], service: str | None) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the types of the join keys, and of the request's values, that some features take."""
+    from timewell.build.on_demand import inputs_of_all  # the other verbs need none of it
+    from timewell.catalog.on_demand import pinned_inputs
+
+    catalog = store.catalog()
+    resolved = catalog.resolve_all(asked, service=service)
+    keys: dict[str, str] = {}
+    given: dict[str, str] = {}
+    for found in (*resolved, *inputs_of_all(resolved, catalog)):
+        keys.update(zip(found.group.compiled.entity.key_names, found.group.key_types, strict=True))
+        inputs = pinned_inputs(found.group, found.feature)
+        given.update({one.reference: one.dtype for one in inputs if one.kind == "request"})
+    return keys, given
 
 
 def _label(key: dict[str, object]) -> str:

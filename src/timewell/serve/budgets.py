@@ -137,7 +137,7 @@ def counted(project: Project, since: str, clock: Clock | None = None) -> Tallies
 
 
 def _rows(catalog: Catalog, found: Tallies, availability: float) -> list[LatencyRow]:
-    served = [group for group in catalog.live_groups() if _online(group)]
+    served = [group for group in catalog.every_live_group() if _online(group)]
     groups = sorted({group.compiled.ref for group in served} | _names(found, "group"))
     rows = [_row("all", "", found.get(ALL), {}, availability)]
     for ref in groups:
@@ -156,7 +156,7 @@ def _names(found: Tallies, kind: Kind) -> set[str]:
 
 
 def _online(group: RegisteredGroup) -> list[CompiledFeature]:
-    return [feature for feature in group.compiled.features if feature.online]
+    return [feature for feature in group.compiled.every_feature if feature.online]
 
 
 def _of_service(catalog: Catalog, service: str) -> list[CompiledFeature]:

@@ -73,7 +73,7 @@ class _Measured(Collector):
             yield _breakers(files.states(now_us, STATES_US))
         yield _served_ages(totals)
         yield _promised_ages(group for group in catalog.live_groups() if self._sees(group.compiled.name))
-        yield _budgets(group for group in catalog.live_groups() if self._sees(group.compiled.name))
+        yield _budgets(group for group in catalog.every_live_group() if self._sees(group.compiled.name))
         yield from self._builds()
         yield from self._alerts()
 
@@ -177,7 +177,7 @@ def _breakers(told: Mapping[tuple[str, str], int]) -> Metric:
 def _budgets(groups: Iterable[RegisteredGroup]) -> Metric:
     values = []
     for group in groups:
-        budget = strictest(feature for feature in group.compiled.features if feature.online)
+        budget = strictest(feature for feature in group.compiled.every_feature if feature.online)
         for quantile, most_ms in budget.items():
             labels = {"group": group.compiled.name, "version": group.compiled.version}
             values.append(({**labels, "quantile": f"{QUANTILES[quantile]:g}"}, most_ms / 1_000))
