@@ -83,9 +83,9 @@ def test_the_verb_prints_a_score_card_and_ends_with_1_when_a_drill_fails(
 
 
 def test_a_drill_that_is_not_there_is_refused_before_anything_is_made() -> None:
-    with pytest.raises(UsageError, match="there is no drill 'skew' yet") as later:
-        run_drills(["skew"])
-    assert "stale-source" in later.value.hint
+    with pytest.raises(UsageError, match="there is no drill 'flood'") as wrong:
+        run_drills(["flood"])
+    assert "stale-source" in wrong.value.hint
     with pytest.raises(UsageError, match="Did you mean 'null-flood'"):
         run_drills(["null-floods"])
     with pytest.raises(UsageError, match="there is no rule 'gates' to switch off"):

@@ -25,6 +25,7 @@ _REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 DURATIONS = (
     ("alerts", "repeat"),
+    ("alerts", "skew_every"),
     ("online", "timeout"),
     ("retention", "rollback_window"),
     ("retention", "snapshots"),

@@ -32,12 +32,15 @@ class AlertsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         prints the runbook.
     reports
         Where the pages of nightly comparisons are, with ``{page}`` for the file; without it, messages name the file.
+    skew_every
+        How often what is served is compared with what training has, where it is sampled.
     """
 
     operator: str = ""
     repeat: str = "4h"
     runbooks: str = ""
     reports: str = ""
+    skew_every: str = "1h"
 
 
 class Notifier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):

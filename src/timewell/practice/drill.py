@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from timewell.errors import UsageError
-from timewell.practice import job_drills, source_drills
+from timewell.practice import job_drills, skew_drill, source_drills
 from timewell.practice.card import Card, Check, score
 from timewell.practice.ground import Ground
 from timewell.practice.stage import SOURCES, Stage, marker_of
@@ -19,7 +19,6 @@ from timewell.watch.rules import RULES, SOURCE_LATE
 
 ALL: Final = "all"
 MEASURED: Final = sorted(set(RULES) - {SOURCE_LATE})  # a late source is what freshness says of those that wait for it
-LATER: Final = {"skew": "the rule that compares what is served with what is trained on does not exist yet"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +77,13 @@ DRILLS: Final = {
             rule="degraded",
             every="1m",
             checks=job_drills.slow_store,
+        ),
+        Drill(
+            name="skew",
+            title="another program writes values in other units into the online store",
+            rule="skew",
+            every="1h",
+            checks=skew_drill.skew,
         ),
         Drill(
             name="dead-refresher",
@@ -175,8 +181,6 @@ def run_drills(
 def _chosen(names: Sequence[str]) -> list[Drill]:
     chosen = []
     for name in names:
-        if name in LATER:
-            raise UsageError(problem=f"there is no drill {name!r} yet: {LATER[name]}", hint=_hint())
         if name != ALL and name not in DRILLS:
             raise UsageError(problem=f"there is no drill {name!r}", asked=name, known=[*DRILLS, ALL], hint=_hint())
         chosen += list(DRILLS.values()) if name == ALL else [DRILLS[name]]

@@ -261,7 +261,7 @@ def read_samples(project: Project, feature: str, since: str | None = None) -> pa
     for path in files_of(project, group.name, group.version):
         day_us = parse_instant(path.parts[-4].removeprefix("date="))
         if since_us is None or day_us + DAY_US > since_us:
-            parts.append(_read(path, group))
+            parts.append(_read(path, group, since_us))
     parts.append(group.schema.empty_table())
     rows = pa.concat_tables(_flat(part, found.feature.name) for part in parts)
     rows = rows.filter(pc.is_valid(rows["status"]))
@@ -335,9 +335,11 @@ def _within(folder: Path, pattern: str) -> list[Path]:
     return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
 
 
-def _read(path: Path, group: SampledGroup) -> pa.Table:
+def _read(path: Path, group: SampledGroup, since_us: int | None) -> pa.Table:
+    """Read a file; of one whose rows are all too old, its footer alone."""
+    wanted = None if since_us is None else pc.field("sampled_at") >= pa.scalar(to_datetime(since_us), _INSTANT)
     try:
-        return pq.read_table(path, partitioning=None)
+        return pq.read_table(path, partitioning=None, filters=wanted)
     except FileNotFoundError:  # past its retention meanwhile
         return group.schema.empty_table()
 

@@ -263,6 +263,51 @@ _QUALITY = Play(
     verify=(Step(say="Every test passes: exit code 0.", type=("timewell test {group}",)), _EVALUATE_TESTS),
 )
 
+_SKEW = Play(
+    name="Skew",
+    means=(
+        "What is served of a feature lies farther from what training has for the same entities and instants than its `skew` "
+        "allows: the model decides on something else than it was trained on."
+    ),
+    diagnose=(
+        Step(
+            say="Which feature, which buckets and keys, and what does it likely come from?",
+            type=("timewell skew {group} --window 2h",),
+        ),
+        Step(say="Was something promoted when it began?", type=("timewell history {group}",)),
+        Step(say="Is the build behind its source?", type=("timewell freshness {group}",)),
+    ),
+    mitigate=(
+        Step(
+            say="`VALUES`, `NULL`: another code path writes or answers values: stop it, and write the build anew.",
+            type=("timewell materialize online {group}",),
+            causes=("VALUES", "NULL"),
+            needs="online",
+        ),
+        Step(
+            say="`STALE`, `EXPIRED`: the build is too old for what its values are used for; bring it to the present.",
+            type=("timewell materialize online {group}",),
+            causes=("STALE", "EXPIRED"),
+            needs="online",
+        ),
+        Step(say="`DEGRADED`: the online store is the problem; its alert's runbook helps.", causes=("DEGRADED",)),
+        Step(
+            say="`VERSION`: it was promoted meanwhile; if that was wrong, take it back, else wait for the next measurement.",
+            type=("timewell rollback {group}",),
+            causes=("VERSION",),
+        ),
+        Step(
+            say="It is meant to be so: give the feature another `skew`, or keep it quiet meanwhile.", type=(_SILENCE,)
+        ),
+    ),
+    verify=(
+        Step(
+            say="What is served since is what training has: exit code 0.", type=("timewell skew {group} --window 30m",)
+        ),
+        _EVALUATE,
+    ),
+)
+
 _GATE = Play(
     name="Gate",
     means="New values were computed and not let in: what is live stays live, is served, and gets old.",
@@ -350,6 +395,7 @@ PLAYS: Final[Mapping[str, Play]] = {
         _ERROR_BUDGET,
         _DEGRADED,
         _QUALITY,
+        _SKEW,
         _GATE,
         _UNFINISHED,
         _HEARTBEAT,

@@ -31,6 +31,8 @@ from timewell.watch.measures import (
     quality_signals,
 )
 from timewell.watch.signal import Signal, Subject
+from timewell.watch.skew.signals import RULE as SKEW
+from timewell.watch.skew.signals import skew_signals
 from timewell.watch.unfinished import RULE as UNFINISHED
 from timewell.watch.unfinished import unfinished_signals
 
@@ -137,5 +139,6 @@ _MEASURES: Final[dict[tuple[str, ...], Measure]] = {
     (GATE,): gate_signals,
     (UNFINISHED,): unfinished_signals,
     ("heartbeat",): _heartbeat,
+    (SKEW,): skew_signals,
 }
 _WHOLE: Final = frozenset({FRESHNESS, DEGRADED, GATE, UNFINISHED, "heartbeat"})

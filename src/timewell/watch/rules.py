@@ -117,6 +117,7 @@ RULES: Final[Mapping[str, Rule]] = {
             runbook="quality",
             limits=_VERDICT,
         ),
+        Rule(name="skew", title="What is served is not what is trained on", grave="ticket", runbook="skew"),
         Rule(
             name="gate",
             title="A gate keeps new values out",

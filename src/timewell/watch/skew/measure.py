@@ -7,6 +7,7 @@ are kept: no value, no key.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from timewell.catalog.lookup import Catalog, RegisteredGroup, Resolved, load_catalog
@@ -19,7 +20,16 @@ from timewell.watch.skew.causes import Pairs, look_at_pairs
 from timewell.watch.skew.compare import compare
 from timewell.watch.skew.difference import DistributionDiff
 from timewell.watch.skew.report import Cause, SkewReport
-from timewell.watch.skew.samples import SIZE, Sample, pinned, sample_offline, sample_online, trained_like, values_at
+from timewell.watch.skew.samples import (
+    SIZE,
+    Sample,
+    pinned,
+    sample_offline,
+    sample_online,
+    sample_served,
+    trained_like,
+    values_at,
+)
 
 KEPT_US: Final = 90 * DAY_US
 _TRAINING: Final = 100_000  # rows of a training set that are looked at, at most
@@ -27,17 +37,11 @@ _LIMIT: Final = SkewLimit()
 _NOTHING: Final = Pairs(mismatched=0.0, causes={}, examples=())
 
 
-def skew(
-    project: Project,
-    features: str | Iterable[str] | None = None,
-    *,
-    window: str | None = None,
-    size: int = SIZE,
-    training: object = None,
-) -> list[SkewReport]:
-    """Measure features (all that can be asked for online by default), and keep the figures.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How to look at features.
 
-    Parameters
+    Attributes
     ----------
     window
         How far back to look at samples; without it, at all that are kept.
@@ -45,18 +49,28 @@ def skew(
         Most values of a side.
     training
         A training set or frame to compare with, instead of what training has for what was served.
+    served_only
+        Leave out features of which nothing was sampled, instead of looking at their builds.
+    """
+
+    window: str | None = None
+    size: int = SIZE
+    training: object = None
+    served_only: bool = False
+
+
+def skew(project: Project, features: str | Iterable[str] | None, look: Look) -> list[SkewReport]:
+    """Measure features (all that can be asked for online without any), and keep the figures.
 
     Raises
     ------
     UnknownFeature, InvalidDuration
         What cannot be measured is in the reports.
     """
-    catalog = load_catalog(project)
-    wanted = features_of(catalog, features)
+    wanted = features_of(load_catalog(project), features)
     found: list[SkewReport] = []
     for group in dict.fromkeys(item.group.key for item in wanted):
-        members = [item for item in wanted if item.group.key == group]
-        found += _of_group(project, members, window=window, size=size, training=training)
+        found += _of_group(project, [item for item in wanted if item.group.key == group], look)
     keep(project, found)
     return found
 
@@ -80,19 +94,20 @@ def _online_of(catalog: Catalog, group: RegisteredGroup) -> list[Resolved]:
     return [catalog.resolve(f"{name}@{group.compiled.version}") for name in names]
 
 
-def _of_group(
-    project: Project, members: Sequence[Resolved], *, window: str | None, size: int, training: object
-) -> list[SkewReport]:
+def _of_group(project: Project, members: Sequence[Resolved], look: Look) -> list[SkewReport]:
     sampled: list[tuple[Resolved, Sample]] = []
     reports: list[SkewReport] = []
     for item in members:
+        take = sample_served if look.served_only else sample_online
         try:
-            sampled.append((item, sample_online(project, pinned(item), window=window, size=size)))
+            online = take(project, pinned(item), window=look.window, size=look.size)
         except NothingSampled as problem:
             reports.append(_unknown(project, item, problem))
+        else:
+            sampled += [] if online is None else [(item, online)]
     for part in _alike(sampled):
         try:
-            reports += _of_rows(project, part, training)
+            reports += _of_rows(project, part, look.training)
         except TimewellError as problem:
             reports += [_unknown(project, item, problem) for item, _ in part]
     order = {pinned(item): place for place, item in enumerate(members)}

@@ -146,13 +146,19 @@ def sample_online(project: Project, feature: str, *, window: str | None = None, 
         There are no samples, and no online build to look at.
     UnknownFeature, InvalidDuration
     """
+    served = sample_served(project, feature, window=window, size=size)
+    if served is not None:
+        return served
     catalog = load_catalog(project)
-    found = catalog.resolve(feature)
+    return _of_build(project, catalog, catalog.resolve(feature), size)
+
+
+def sample_served(project: Project, feature: str, *, window: str | None = None, size: int = SIZE) -> Sample | None:
+    """Return what was served of a feature; ``None`` where nothing was sampled."""
     _refuse_size(size)
+    found = load_catalog(project).resolve(feature)
     served = read_samples(project, pinned(found), window)
-    if served.num_rows:
-        return _served(found, served, size)
-    return _of_build(project, catalog, found, size)
+    return _served(found, served, size) if served.num_rows else None
 
 
 def sample_offline(

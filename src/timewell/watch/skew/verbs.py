@@ -7,7 +7,7 @@ from typing import overload
 
 from timewell.stores.project import Project
 from timewell.stores.skew import SkewRecord
-from timewell.watch.skew.measure import skew
+from timewell.watch.skew.measure import Look, skew
 from timewell.watch.skew.report import SkewReport
 from timewell.watch.skew.samples import SIZE, Sample, sample_offline, sample_online
 
@@ -72,7 +72,7 @@ class SkewVerbs:
         figures are kept: :meth:`skew_history`.
         """
         names = [feature] if isinstance(feature, str) else feature
-        found = skew(self.project, names, window=window, size=size, training=training)
+        found = skew(self.project, names, Look(window=window, size=size, training=training))
         return found[0] if isinstance(feature, str) and len(found) == 1 else found
 
     def skew_history(self, feature: str | None = None, *, limit: int = 100) -> list[SkewRecord]:
