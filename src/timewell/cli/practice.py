@@ -50,7 +50,7 @@ def drill(
         list[str],
         typer.Argument(
             metavar="NAME...",
-            help="What goes wrong: stale-source, late-data, schema-change, null-flood, slow-store, dead-refresher, half-backfill; or all.",
+            help="What goes wrong: stale-source, late-data, schema-change, null-flood, slow-store, skew, dead-refresher, half-backfill; or all.",
         ),
     ],
     without: Annotated[

@@ -8,11 +8,11 @@ from typing import Final
 from timewell.catalog.layout import RowLayout
 from timewell.practice.card import Check
 from timewell.practice.ground import Ground
-from timewell.practice.source_drills import USERS
 from timewell.practice.stage import Stage, Wanted
 
 _FEATURE: Final = "balance_pti"
 _CENTS: Final = 100
+_USERS: Final = tuple({"user_id": user} for user in range(100))
 
 
 def skew(stage: Stage) -> Iterator[Check]:
@@ -45,7 +45,7 @@ def skew(stage: Stage) -> Iterator[Check]:
     )
     yield Check(
         what="whoever asks gets an answer all the while; it is in cents",
-        passed=[None if value is None else value * _CENTS for value in before] == _ask(ground),
+        passed=[_in_cents(value) for value in before] == _ask(ground),
     )
 
     def other_program_ends() -> None:
@@ -56,11 +56,15 @@ def skew(stage: Stage) -> Iterator[Check]:
     yield Check(what="what is served is what it was", passed=_ask(ground) == before)
 
 
-def _ask(ground: Ground) -> list[float | None]:
+def _ask(ground: Ground) -> list[object]:
     """Ask for the balances of some users as a server does; the samples of it are written at once."""
-    answer = ground.fs.get_online_features([_FEATURE], USERS)
+    answer = ground.fs.get_online_features([_FEATURE], _USERS)
     ground.reopen()
     return [row[0] for row in answer.rows]
+
+
+def _in_cents(value: object) -> object:
+    return value * _CENTS if isinstance(value, int | float) else value
 
 
 def _write_cents(ground: Ground) -> None:
@@ -72,9 +76,9 @@ def _write_cents(ground: Ground) -> None:
     rows = []
     for key, packed in project.online.scan(build):
         row = layout.codec.decode(packed)
-        if isinstance(row[place], int | float):
-            row[place] *= _CENTS
+        row[place] = _in_cents(row[place])
         values = len(layout.codec.names)
-        rows.append((key, layout.codec.encode(row[:values], row[values:])))
+        times_us = [one if isinstance(one, int) else None for one in row[values:]]
+        rows.append((key, layout.codec.encode(row[:values], times_us)))
     if mark is not None:
         project.online.refresh(build, rows, (), mark)

@@ -72,7 +72,8 @@ def _judged(records: Iterable[SkewRecord], since_us: int) -> dict[Key, list[Skew
     """Return the newest measurement of each feature that says something, by group and version."""
     newest: dict[tuple[str, str, str], SkewRecord] = {}
     for one in records:
-        if one.verdict != "not enough data" and one.at_us >= since_us:
+        of_pairs = one.detail.get("mismatched") is not None  # not with a training set: that is drift
+        if of_pairs and one.verdict != "not enough data" and one.at_us >= since_us:
             newest.setdefault((one.group, one.version, one.feature), one)
     found: dict[Key, list[SkewRecord]] = {}
     for one in newest.values():
@@ -81,7 +82,7 @@ def _judged(records: Iterable[SkewRecord], since_us: int) -> dict[Key, list[Skew
 
 
 def _used(record: SkewRecord) -> float:
-    return record.distance / float(record.detail["threshold"])
+    return round(record.distance / float(record.detail["threshold"]), 9)
 
 
 def _signal(project: Project, group: RegisteredGroup, records: Sequence[SkewRecord], warn_share: float) -> Signal:
