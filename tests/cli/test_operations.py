@@ -114,7 +114,9 @@ def test_a_group_or_feature_has_a_runbook_for_each_rule_that_can_hold_for_it(sho
     document = cli("runbook", "order_amount_7d", "--json").document
     assert [one["key"].rpartition(":")[2] for one in document["runbooks"]] == [
         "freshness",
+        "degraded",
         "quality",
+        "skew",
         "gate",
         "unfinished",
     ]

@@ -51,9 +51,7 @@ def test_where_nothing_is_sampled_and_nothing_was_measured_nothing_is_said(shop:
 
 
 def test_the_worst_feature_of_a_group_speaks_for_it_and_its_owner_is_told(shop: tw.FeatureStore) -> None:
-    shop.project.registry.skew.add(
-        [measured(shop), measured(shop, feature="paid_7d", distance=0.1, verdict="differs")]
-    )
+    shop.project.registry.skew.add([measured(shop), measured(shop, feature="paid_7d", distance=0.1, verdict="differs")])
     assert signals(shop) == [("paying@v1", "breached", 2.0, "STALE", "sums@company")]
     [signal] = skew_signals(shop.project, shop.catalog())
     assert signal.details["problem"] == "paid_7d: total_variation 0.1 of 0.05, likely cause stale"

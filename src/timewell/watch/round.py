@@ -30,8 +30,8 @@ from timewell.watch.measures import (
     latency_signals,
     quality_signals,
 )
+from timewell.watch.rules import SKEW
 from timewell.watch.signal import Signal, Subject
-from timewell.watch.skew.signals import RULE as SKEW
 from timewell.watch.skew.signals import skew_signals
 from timewell.watch.unfinished import RULE as UNFINISHED
 from timewell.watch.unfinished import unfinished_signals

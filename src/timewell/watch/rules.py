@@ -16,6 +16,7 @@ from timewell.watch.signal import Signal
 
 Owner = Literal["group", "operator"]
 
+SKEW: Final = "skew"
 SOURCE_LATE: Final = "source_late"
 OTHER: Final = "other"
 
@@ -117,7 +118,7 @@ RULES: Final[Mapping[str, Rule]] = {
             runbook="quality",
             limits=_VERDICT,
         ),
-        Rule(name="skew", title="What is served is not what is trained on", grave="ticket", runbook="skew"),
+        Rule(name=SKEW, title="What is served is not what is trained on", grave="ticket", runbook="skew"),
         Rule(
             name="gate",
             title="A gate keeps new values out",

@@ -120,7 +120,7 @@ def group_cases(book: Book, group: RegisteredGroup) -> list[Case]:
         "freshness": _promised(group),
         "latency": bool(strictest(_asked(features))),
         "degraded": any(feature.online for feature in features),
-        "skew": any(feature.online for feature in features),
+        "skew": any(feature.online for feature in group.compiled.every_feature),
         "quality": any(feature.tests or feature.contract for feature in features),
     }
     rules = [rule.name for rule in RULES.values() if rule.owner == "group" and rule.name != SOURCE_LATE]

@@ -18,7 +18,7 @@ from timewell.define.compiled import CompiledFeature
 from timewell.serve.budgets import ENOUGH, strictest
 from timewell.watch.kit.promql import BY_VERSION, Metrics, number
 from timewell.watch.measures import BURNS, DEGRADED, DEGRADED_WINDOWS, FEW
-from timewell.watch.rules import RULES, SOURCE_LATE
+from timewell.watch.rules import RULES, SKEW, SOURCE_LATE
 from timewell.watch.runbook_cases import Book
 from timewell.watch.runbook_links import runbook_link
 
@@ -139,6 +139,8 @@ def group_rules(watched: Watched, group: RegisteredGroup) -> Iterator[Prometheus
         elsewhere = any(feature.sla_us is not None and not feature.stored for feature in features)
         yield _told(watched, "freshness", group, but="" if elsewhere else _sla(watched, group))
     for rule in RULES.values():  # what only Timewell can measure, it tells
+        if rule.name == SKEW and not any(feature.online for feature in group.compiled.every_feature):
+            continue
         if rule.owner == "group" and rule.name not in {"freshness", SOURCE_LATE, "latency", DEGRADED}:
             yield _told(watched, rule.name, group)
 

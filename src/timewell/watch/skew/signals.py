@@ -15,10 +15,10 @@ from timewell.serve.samplefiles import files_of
 from timewell.stores.project import Project
 from timewell.stores.skew import SkewRecord
 from timewell.types import DAY_US, SECOND_US, format_duration, parse_duration
+from timewell.watch.rules import SKEW
 from timewell.watch.signal import Signal, Subject, state_at
 from timewell.watch.skew.measure import Look, skew
 
-RULE: Final = "skew"
 _ROWS: Final = 2_000
 _MOST_S: Final = 20.0
 _LONGEST_US: Final = DAY_US  # samples that are older say little of what is served now
@@ -91,7 +91,7 @@ def _signal(project: Project, group: RegisteredGroup, records: Sequence[SkewReco
     state = state_at(value, warn_share)
     told = sorted((one for one in records if _used(one) >= warn_share), key=_used, reverse=True)
     return Signal(
-        rule=RULE,
+        rule=SKEW,
         subject=Subject(project=project.config.project, group=group.compiled.name, version=group.compiled.version),
         value=value,
         state=state,
