@@ -19,7 +19,7 @@ from timewell.catalog.lookup import RegisteredGroup, load_catalog
 from timewell.clock import FrozenClock
 from timewell.define.compiled import CompiledFeature
 from timewell.materialize.online import materialize_online
-from timewell.run.proof.cases import ARRIVAL, EVENT, QUIET, Case, Material, Subject, builds, cases
+from timewell.run.proof.cases import ARRIVAL, BACK, EVENT, FORWARD, QUIET, Case, Material, Subject, builds, cases
 from timewell.run.proof.own import named, own_function
 from timewell.run.proof.report import CaseResult, ProofReport
 from timewell.run.proof.scratch import Asked, copy_code, fill, key_columns, key_of, material_of, scratch
@@ -28,6 +28,8 @@ from timewell.stores.project import Project
 from timewell.types import format_instant
 
 _AT = "__asked_at"
+NULL_KEYS, EMPTIED = "null keys", "after the next build"
+_LATER = (EMPTIED, FORWARD, BACK)
 Features = str | Iterable[str] | None
 
 
@@ -47,6 +49,19 @@ def contract_test(project: Project, features: Features, *, progress: Progress | 
         results += named(group, wanted)
         results += own_function(project, group, wanted)
     return ProofReport(results=tuple(results), took_s=round(time.monotonic() - began_s, 3))
+
+
+def planned(project: Project, features: Features = None) -> list[tuple[str, str]]:
+    """Return feature and name of each case that :func:`contract_test` would make; without rows, hence at once."""
+    found = []
+    for group, wanted in load_catalog(project).select(features):
+        some = Material(group=group, good=[{}], bad=[{}] if group.compiled.filter else [], values=group.columns)
+        made = [case.name for case in cases(some, QUIET)] if group.compiled.features else []
+        for feature in wanted:
+            names = ["all"] if feature.transform else [*made, NULL_KEYS, *_LATER]
+            found += [(feature.name, name) for name in names]
+        found += [(one.feature, one.case) for one in named(group, wanted)]
+    return found
 
 
 Chosen = tuple[RegisteredGroup, Sequence[CompiledFeature]]
@@ -156,7 +171,7 @@ def _with_cases(group: RegisteredGroup, wanted: Sequence[CompiledFeature], mater
     nobody = Subject(rows=())
     tried.places.append(range(len(tried.asked), len(tried.asked) + 1))
     tried.asked.append(Asked(key=tuple(None for _ in group.key_types), subject=nobody))
-    tried.cases.append(Case(name="null keys", at_us=QUIET, subjects=(nobody,)))
+    tried.cases.append(Case(name=NULL_KEYS, at_us=QUIET, subjects=(nobody,)))
     return tried
 
 
@@ -215,9 +230,7 @@ def _judged(copy: Project, one: _Tried) -> Iterator[CaseResult]:
     by_case: dict[str, list[_Read]] = {}
     for read in one.found:
         name = one.cases[read.case].name
-        by_case.setdefault(name if read.built_us == one.cases[read.case].at_us else "after the next build", []).append(
-            read
-        )
+        by_case.setdefault(name if read.built_us == one.cases[read.case].at_us else EMPTIED, []).append(read)
     for feature in one.wanted:
         for name, reads in by_case.items():
             yield _compared(one, feature, name, reads, trained)
