@@ -16,6 +16,7 @@ from timewell.serve.given import Request
 from timewell.serve.guard import BreakerState, Lack, cause_of
 from timewell.serve.latency import BREAKER, FOLDER, LatencyBook
 from timewell.serve.prepare import Entities, Prepared
+from timewell.serve.promises import Promises
 from timewell.serve.response import OnlineFeatures
 from timewell.serve.sample import EVERYONE, SampledRequest, Sampler, sampled_request
 from timewell.serve.spans import open_spans
@@ -74,7 +75,8 @@ class Account:
         self._project = project
         self._builds: dict[str, str] = {}
         self.book = LatencyBook(project.state / FOLDER, ages_s=self.ages_s)
-        self._sampler = Sampler(project) if project.config.serving.sample_rate else None
+        sampling = project.config.serving.sample_rate > 0
+        self._sampler = Sampler(project, Promises(self.book.follow)) if sampling else None
         self._spans = open_spans(project)
         self.plain = self._sampler is None and self._spans is None
 
@@ -155,9 +157,9 @@ class Account:
 
     def close(self) -> None:
         """Write what was noted; noting goes on with the next request."""
-        self.book.close()
         if self._sampler is not None:
             self._sampler.close()
+        self.book.close()  # after what looks at samples: it counts
 
 
 def _sampled(prepared: Prepared, resolved: Sequence[Resolved], catalog: Catalog) -> SampledRequest:

@@ -19,6 +19,7 @@ from timewell.catalog.lookup import RegisteredGroup, Resolved
 from timewell.serve.background import Background
 from timewell.serve.given import Column, Request, RequestInput, given_columns
 from timewell.serve.prepare import Values, pack_int, picker
+from timewell.serve.promises import Promises
 from timewell.serve.response import OnlineFeatures
 from timewell.serve.samplefiles import GroupKey, SampledGroup, SampledRow, SampleFiles, sampled_group
 from timewell.stores.codec import INT_TAG, SIGN_64, KeyEncoder
@@ -117,6 +118,8 @@ class Sampler:
     ----------
     project
         Its ``[serving]`` says how much is kept, by what, and for how long.
+    promises
+        Looks whether samples keep the contracts of their features.
 
     Attributes
     ----------
@@ -128,8 +131,9 @@ class Sampler:
         Requests that were not looked at because their second had had its share.
     """
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, promises: Promises | None = None) -> None:
         serving = project.config.serving
+        self._promises = promises
         self.dropped = self.passed_over = 0
         self._files = SampleFiles(project, parse_duration(serving.sample_retention))
         self._by_request = serving.sample_by == "request"
@@ -192,7 +196,10 @@ class Sampler:
         waiting = self._waiting
         taken = [waiting.popleft() for _ in range(len(waiting))]
         if taken:
-            self._files.write([row for served in taken for row in _rows_of(served)])
+            rows = [row for served in taken for row in _rows_of(served)]
+            if self._promises is not None:
+                self._promises.look(rows)
+            self._files.write(rows)
 
     def close(self) -> None:
         """Write what waits and stop; sampling begins again with the next vector that is chosen."""

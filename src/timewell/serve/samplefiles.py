@@ -13,7 +13,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -28,6 +28,7 @@ from timewell.catalog.layout import entity_key_encoder
 from timewell.catalog.lookup import RegisteredGroup, load_catalog
 from timewell.catalog.on_demand import pinned_inputs
 from timewell.clock import SystemClock
+from timewell.define.contract import Contract
 from timewell.define.on_demand import Input
 from timewell.stores.arrow import to_arrow_type
 from timewell.stores.codec import KeyEncoder
@@ -83,6 +84,8 @@ class SampledGroup:
         Those asked for, in the order of a row's values.
     dtypes
         Of every feature of the version.
+    contracts
+        Of those of its features that have one which says something of values.
     """
 
     name: str
@@ -92,6 +95,7 @@ class SampledGroup:
     request: tuple[tuple[str, str], ...]
     features: tuple[str, ...]
     dtypes: Mapping[str, str]
+    contracts: Mapping[str, Contract] = field(default_factory=dict)
 
     @property
     def ref(self) -> str:
@@ -142,6 +146,11 @@ def sampled_group(
         ),
         features=tuple(features),
         dtypes=group.dtypes,
+        contracts={
+            one.name: one.contract
+            for one in group.compiled.every_feature
+            if one.contract is not None and one.contract.tests()
+        },
     )
 
 

@@ -21,6 +21,7 @@ from timewell.clock import SystemClock
 from timewell.serve.ages import ServedAges, ages_of
 from timewell.serve.budgets import QUANTILES, strictest
 from timewell.serve.latency import BREAKER, FOLDER, READ, STATES_US, flush_books, reads_of
+from timewell.serve.promises import BROKEN, broken_of
 from timewell.serve.slots import SlotFiles
 from timewell.serve.tally import Kind, Tallies, Tally
 from timewell.store import FeatureStore
@@ -164,9 +165,16 @@ def _counts(totals: Tallies) -> Iterator[Metric]:
     """Describe what the parts of serving count themselves, such as a cache's hits, and how often a feature is read."""
     reads = [(_feature_labels(feature), requests) for feature, requests in reads_of(totals).items()]
     yield _counter("timewell_feature_reads", "Requests that asked for a feature.", reads)
+    text = "Sampled values that broke a feature's contract."
+    yield _counter("timewell_contract_broken_values", text, [_rule(*item) for item in broken_of(totals).items()])
     for (kind, name), tally in sorted(totals.items()):
-        if kind == "count" and not name.startswith(READ):
+        if kind == "count" and not name.startswith((READ, BROKEN)):
             yield _counter(f"timewell_{name}", f"{name.replace('_', ' ').capitalize()}.", [({}, tally.requests)])
+
+
+def _rule(name: str, values: int) -> tuple[_Labels, int]:
+    feature, _, rule = name.rpartition(":")
+    return {**_feature_labels(feature), "rule": rule}, values
 
 
 def _breakers(told: Mapping[tuple[str, str], int]) -> Metric:
