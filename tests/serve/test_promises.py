@@ -44,7 +44,7 @@ def served(fs: tw.FeatureStore) -> dict[str, float]:
         assert [row[0] for row in answer.rows] == [0.0, 1.0, 2.0, None, None]
         fs._reader._account.write_samples()
     lines = metrics_text(fs).decode().splitlines()
-    found = [line for line in lines if line.startswith("timewell_contract_broken_values_total{")]
+    found = [line for line in lines if line.startswith("timewell_contract_breaks_total{")]
     return {line.partition('rule="')[2].partition('"')[0]: float(line.rpartition(" ")[2]) for line in found}
 
 

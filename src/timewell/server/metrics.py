@@ -165,8 +165,8 @@ def _counts(totals: Tallies) -> Iterator[Metric]:
     """Describe what the parts of serving count themselves, such as a cache's hits, and how often a feature is read."""
     reads = [(_feature_labels(feature), requests) for feature, requests in reads_of(totals).items()]
     yield _counter("timewell_feature_reads", "Requests that asked for a feature.", reads)
-    text = "Sampled values that broke a feature's contract."
-    yield _counter("timewell_contract_broken_values", text, [_rule(*item) for item in broken_of(totals).items()])
+    text = "Sampled answers that broke a feature's contract."
+    yield _counter("timewell_contract_breaks", text, [_rule(*item) for item in broken_of(totals).items()])
     for (kind, name), tally in sorted(totals.items()):
         if kind == "count" and not name.startswith((READ, BROKEN)):
             yield _counter(f"timewell_{name}", f"{name.replace('_', ' ').capitalize()}.", [({}, tally.requests)])

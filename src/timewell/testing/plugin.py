@@ -45,10 +45,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def _root(config: pytest.Config) -> Path | None:
     """Return the project's directory that was named, if one was."""
     if given := config.getoption("--timewell"):
-        return (config.invocation_params.dir / given).resolve()
-    if given := config.getini("timewell"):
-        return (config.rootpath / given).resolve()
-    return None
+        return (config.invocation_params.dir / str(given)).resolve()
+    said = str(config.getini("timewell"))
+    return (config.rootpath / said).resolve() if said else None
 
 
 def _inside(file: Path, asked: Path) -> bool:
