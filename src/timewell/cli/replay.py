@@ -1,5 +1,6 @@
 """The verbs that hold what was served against what it should have been: many sampled vectors, or one value explained."""
 
+import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -7,10 +8,12 @@ import typer
 from timewell.cli.keys import parse_key
 from timewell.cli.screen import Screen
 from timewell.cli.verb import Answer, Session, names_in, verb
+from timewell.errors import UsageError
 from timewell.types import format_instant
 
 if TYPE_CHECKING:
     from timewell.watch.replay_report import ReplayReport
+    from timewell.watch.why_on_demand import WhyOnDemand
     from timewell.watch.why_report import Why
 
 
@@ -71,24 +74,48 @@ def why(
     at: Annotated[
         str | None, typer.Option("--at", metavar="INSTANT", help="Explain the value of this instant; now by default.")
     ] = None,
+    request: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--request", metavar="NAME=VALUE", help="A value that comes with the request; once for each, JSON or text."
+        ),
+    ] = None,
 ) -> Answer:
     """Explain one value: which rows count and why others do not, what is served; exit code 1 if that is wrong.
 
     Example: timewell why order_amount_7d user_id=7 --at 2026-03-01T12:00:00Z
     """
-    store = session.store
-    found = store.catalog().resolve(feature).group
-    names = found.compiled.entity.key_names
-    text = entity if "=" in entity or len(names) > 1 or entity.lstrip().startswith("{") else f"{names[0]}={entity}"
-    told = store.why(feature, parse_key(text, dict(zip(names, found.key_types, strict=True))), at)
+    from timewell.watch.why import key_types
+
+    types = key_types(session.store.catalog(), feature)
+    alone = len(types) == 1 and "=" not in entity and not entity.lstrip().startswith("{")
+    key = parse_key(f"{next(iter(types))}={entity}" if alone else entity, types)
+    told = session.store.why(feature, key, at, request=dict(map(_given, request or ())))
     return Answer(document=told.to_dict(), show=lambda screen: _show_why(screen, told), exit_code=0 if told.ok else 1)
 
 
-def _show_why(screen: Screen, told: "Why") -> None:
+def _given(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        problem = f"{text!r} is not of the form name=value."
+        raise UsageError(problem=problem, hint="Write --request country=US, once for each value.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _show_why(screen: Screen, told: "Why | WhyOnDemand") -> None:
+    from timewell.watch.why_on_demand import WhyOnDemand
     from timewell.watch.why_report import ROW_COLUMNS, row_cells
 
     screen.line(told.title())
     screen.facts(told.facts())
-    if told.offline.considered.rows:
+    if isinstance(told, WhyOnDemand):
+        for one in told.inputs:
+            if one.why is not None:
+                screen.line()
+                _show_why(screen, one.why)
+    elif told.offline.considered.rows:
         screen.line()
         screen.table(ROW_COLUMNS, [row_cells(row) for row in told.offline.considered.rows])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from timewell.serve.given import Request
 from timewell.serve.reader import Reader
 from timewell.stores.project import Project
 from timewell.watch.replay import LIMIT, ReplayOrder, replay
 from timewell.watch.replay_report import ReplayReport
 from timewell.watch.why import why
+from timewell.watch.why_on_demand import WhyOnDemand
 from timewell.watch.why_report import Why
 
 
@@ -44,7 +46,9 @@ class ReplayVerbs:
             reader.write_samples()
         return replay(self.project, ReplayOrder(features=features, since=since, limit=limit, seed=seed), progress)
 
-    def why(self, feature: str, entity: Mapping[str, object], at: object = None) -> Why:
+    def why(
+        self, feature: str, entity: Mapping[str, object], at: object = None, *, request: Request | None = None
+    ) -> Why | WhyOnDemand:
         """Explain one value: the rows it is made of and those that do not count, what is served, and any difference.
 
         Parameters
@@ -55,5 +59,7 @@ class ReplayVerbs:
             Join key to value.
         at
             The instant; now by default.
+        request
+            Values that come with the request, of a feature that is computed on demand from them.
         """
-        return why(self.project, feature, entity, at)
+        return why(self.project, feature, entity, at, request=request)

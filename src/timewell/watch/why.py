@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 
 import pyarrow as pa
 
@@ -15,8 +16,10 @@ from timewell.build.tables import usable_partitions
 from timewell.build.witness import Witnesses
 from timewell.catalog.layout import entity_key_encoder
 from timewell.catalog.lookup import Catalog, RegisteredGroup, Resolved, load_catalog, source_catalog
+from timewell.catalog.on_demand import pinned_inputs
 from timewell.catalog.prepare import check_schema
 from timewell.errors import MissingKey, NeverMaterialized
+from timewell.serve.given import Request
 from timewell.stores.arrow import to_arrow_type
 from timewell.stores.offline import EngineSession
 from timewell.stores.project import Project
@@ -24,13 +27,21 @@ from timewell.types import DAY_US, parse_instant, to_datetime
 from timewell.watch.causes import Found
 from timewell.watch.replay_causes import Explainer, WrongVector
 from timewell.watch.served import due
+from timewell.watch.why_on_demand import WhyOnDemand, why_on_demand
 from timewell.watch.why_report import OfflineValue, OnlineValue, Why
 from timewell.watch.why_rows import considered
 from timewell.watch.why_served import Served, key_of, served_before, served_now
 from timewell.watch.worlds import Scene
 
 
-def why(project: Project, feature: str, entity: Mapping[str, object], at: object = None) -> Why:
+def why(
+    project: Project,
+    feature: str,
+    entity: Mapping[str, object],
+    at: object = None,
+    *,
+    request: Request | None = None,
+) -> Why | WhyOnDemand:
     """Explain a feature's value for an entity, now or at an instant.
 
     Parameters
@@ -42,22 +53,48 @@ def why(project: Project, feature: str, entity: Mapping[str, object], at: object
     at
         The instant; now by default, and then what a request of now would be served is read as well. For an earlier one
         the last sampled answer of the day before it is looked for.
+    request
+        Values that come with the request, of a feature that is computed on demand from them.
 
     Raises
     ------
-    UnknownFeature, MissingKey, InvalidKey, InvalidInstant
+    UnknownFeature, MissingKey, InvalidKey, InvalidInstant, MissingRequestValue
     SourceUnreadable, SchemaChanged
     """
     catalog, now_us = load_catalog(project), project.clock.now_us()
     resolved = catalog.resolve(feature)
+    at_us = now_us if at is None else parse_instant(at, assume_timezone=project.config.assume_timezone)
+    if resolved.feature.transform is not None:
+        explain = partial(_stored, project, catalog, entity=entity, at_us=at_us, now_us=now_us)
+        return why_on_demand(catalog, resolved, at_us, entity=entity, request=request, explain=explain)
+    return _stored(project, catalog, feature, entity=entity, at_us=at_us, now_us=now_us)
+
+
+def key_types(catalog: Catalog, feature: str) -> dict[str, str]:
+    """Return the join keys that a feature's value is asked for by, those of its inputs where it is computed on demand."""
+    resolved = catalog.resolve(feature)
+    types: dict[str, str] = {}
+    groups = [resolved.group]
+    if resolved.feature.transform is not None:
+        taken = pinned_inputs(resolved.group, resolved.feature)
+        groups = [catalog.resolve(one.reference).group for one in taken if one.kind == "feature"]
+    for group in groups:
+        types.update(zip(group.compiled.entity.key_names, group.key_types, strict=True))
+    return types
+
+
+def _stored(
+    project: Project, catalog: Catalog, feature: str, *, entity: Mapping[str, object], at_us: int, now_us: int
+) -> Why:
+    """Explain the value of a feature that is computed from a source."""
+    resolved = catalog.resolve(feature)
     group = resolved.group
     _check_key(group, entity)
-    at_us = now_us if at is None else parse_instant(at, assume_timezone=project.config.assume_timezone)
     with project.engine.session(source_catalog(project, catalog), project.engine_settings) as session:
         check_schema(group, session)
         truth = _rows_of(session, group, entity)
         offline = _offline(project, session, resolved, truth, entity, at_us)
-        served, lacking = _served(project, catalog, resolved, entity, None if at is None else at_us, now_us)
+        served, lacking = _served(project, catalog, resolved, entity, at_us, now_us)
         online = None if served is None else _online(session, catalog, resolved, truth, served)
     return Why(
         feature=f"{group.compiled.name}:{resolved.feature.name}@{group.compiled.version}",
@@ -129,13 +166,13 @@ def _served(
     catalog: Catalog,
     resolved: Resolved,
     entity: Mapping[str, object],
-    at_us: int | None,
+    at_us: int,
     now_us: int,
 ) -> tuple[Served | None, str]:
     """Return what is, or was, served of the entity; or why nothing can be said of it."""
     if not resolved.feature.online:
         return None, "the feature is offline only"
-    if at_us is not None and at_us != now_us:
+    if at_us != now_us:
         found = served_before(project, resolved.group, entity, resolved.feature.name, at_us)
         return found, "" if found else "no sample of the day before the instant holds this entity"
     try:

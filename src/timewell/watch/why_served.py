@@ -100,14 +100,14 @@ def served_before(
         for row in rows.to_pylist():
             served = row["features"].get(feature)
             is_newer = newest is None or row["sampled_at"] >= newest["sampled_at"]
-            if served and tuple(row["entity"].values()) == key and row["as_of"] and is_newer:
+            if served and row["as_of"] and is_newer and key_of(group, row["entity"]) == key:
                 newest = row
     if newest is None:
         return None
     parts = {
         name: one
         for name, one in newest["features"].items()
-        if one and one["status"] not in {None, "default"} and not group.compiled.feature(name).computed
+        if one and one["status"] not in {None, "default"} and group.compiled.feature(name).stored
     }
     if feature not in parts:
         return None
