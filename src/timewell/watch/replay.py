@@ -134,10 +134,11 @@ class _Replay:
         if group is None:
             self._skipped[ref] = "this version is not registered any more"
             return
-        features = tuple(one for one in group.compiled.features if names is None or one.name in names)
-        version = VersionReplay(session, catalog, group, features)
+        features = tuple(one for one in group.compiled.every_feature if names is None or one.name in names)
         try:
-            check_schema(group, session)
+            version = VersionReplay(session, catalog, group, features)
+            if group.compiled.features:
+                check_schema(group, session)
             for rows in read_pieces(self._project, key, self._asked, places):
                 version.add(rows)
                 self._step(ref, rows.num_rows)
@@ -148,6 +149,7 @@ class _Replay:
             return
         self._features += [one for one in version.found.values() if one.compared or one.not_served]
         self._mismatches += version.mismatches
+        self._skipped |= version.skipped
         self._first_us = min(self._first_us, version.first_us)
 
     def _step(self, ref: str, rows: int) -> None:

@@ -12,12 +12,17 @@ import pyarrow.compute as pc
 from timewell.build.fold import Cells, cells_of
 from timewell.catalog.lookup import Catalog, RegisteredGroup
 from timewell.define.compiled import CompiledFeature
+from timewell.errors import TransformMismatch, TransformUnavailable
 from timewell.stores.offline import EngineSession
 from timewell.stores.query import INSTANT
 from timewell.types import HOUR_US
-from timewell.watch.replay_causes import Explained, Explainer, WrongVector
+from timewell.watch.causes import Found
+from timewell.watch.replay_causes import Explainer, WrongVector
+from timewell.watch.replay_on_demand import Asked, Beside, OnDemandReplay
 from timewell.watch.replay_report import FeatureReplay, HourCount, Mismatch
 from timewell.watch.served import Instants, Mask, ServedVector, differ, due_values, smape
+
+Causes = dict[tuple[int, str], Found]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +39,8 @@ class _Piece:
         Whether a build was read at all.
     served
         By feature: a struct of value and status.
+    asked
+        The same for functions.
     """
 
     keys: pa.Table
@@ -41,6 +48,14 @@ class _Piece:
     now: Instants
     built: Mask
     served: Mapping[str, pa.StructArray]
+    asked: Asked
+
+    def value(self, name: str, place: int) -> pa.ChunkedArray | None:
+        """Return what was served of a feature, as a column of one row; ``None`` where it was not asked for."""
+        one = self.served[name].slice(place, 1) if name in self.served else None
+        if one is None or not pc.struct_field(one, "status").is_valid()[0].as_py():
+            return None
+        return pa.chunked_array([pc.struct_field(one, "value")])
 
     def probes(self, at: Instants) -> pa.Table:
         """Return the keys at some instants, as an engine is asked."""
@@ -53,14 +68,15 @@ class _Column:
 
     Attributes
     ----------
-    asked
-        Where it was asked for; ``compared`` where a build answered, too.
+    asked, answered, compared
+        Where it was asked for, was no default, and can be compared as well.
     """
 
     name: str
     served: Cells
     status: Sequence[str | None]
     asked: Mask
+    answered: Mask
     compared: Mask
     wanted: Cells
     exact: Cells
@@ -93,13 +109,26 @@ class VersionReplay:
         Those that were looked into.
     vectors, first_us
         How many were replayed, and the instant of the first.
+    skipped
+        Features whose function is not the registered one, and what is wrong.
     """
 
     def __init__(
         self, session: EngineSession, catalog: Catalog, group: RegisteredGroup, features: Sequence[CompiledFeature]
     ) -> None:
         name, version = group.key
-        self.found = {one.name: FeatureReplay(feature=f"{name}:{one.name}@{version}") for one in features}
+        self.found: dict[str, FeatureReplay] = {}
+        self.skipped: dict[str, str] = {}
+        self._on_demand: dict[str, OnDemandReplay] = {}
+        for one in features:
+            ref = f"{name}:{one.name}@{version}"
+            try:
+                if one.transform is not None:
+                    self._on_demand[one.name] = OnDemandReplay(session, catalog, group, one)
+                self.found[one.name] = FeatureReplay(feature=ref)
+            except (TransformMismatch, TransformUnavailable) as problem:
+                self.skipped[ref] = str(problem).rstrip(".")
+        features = [one for one in features if one.transform is None]
         self.mismatches: list[Mismatch] = []
         self.vectors, self.first_us = 0, 1 << 62
         self._session, self._group, self._features = session, group, features
@@ -110,11 +139,31 @@ class VersionReplay:
         piece = _piece_of(self._group, rows)
         self.vectors += len(piece.now)
         self.first_us = min(self.first_us, int(piece.now.min()))
+        causes: Causes = {}
         for features, looked_at in _looks(self._group, self._features, piece):
             columns = [self._compared(one, looked_at) for one in self._columns(features, looked_at)]
             for column in columns:
                 _count(self.found[column.name], column, looked_at)
-            self._explain(looked_at, columns)
+            causes |= self._explain(looked_at, columns)
+        for name, one in self._on_demand.items():
+            if name in piece.served:
+                self._computed(one, name, piece, causes)
+
+    def _computed(self, one: OnDemandReplay, name: str, piece: _Piece, causes: Causes) -> None:
+        """Replay a feature that was computed on demand."""
+        remade = one.remade(piece.asked)
+        column = _column_of(piece, name, remade.wanted, remade.exact)
+        can_be = remade.made & (piece.built if one.has_stored else True)
+        column = replace(column, compared=column.answered & can_be)
+        _count(self.found[name], column, piece)
+        for place in np.flatnonzero(column.differs).tolist():
+            beside = {
+                stored.name: Beside(value=value, found=causes.get((place, stored.name)))
+                for stored in self._group.compiled.features
+                if (value := piece.value(stored.name, place)) is not None
+            }
+            found = one.cause(piece.asked, place, column.served.one(place), beside)
+            self._noted(name, column, place, piece, found)
 
     def _columns(self, features: Sequence[CompiledFeature], piece: _Piece) -> list[_Column]:
         """Recompute features: as of the builds, and as training data says for the instants of the requests."""
@@ -122,23 +171,8 @@ class VersionReplay:
         exact = self._session.evaluate(self._group.query(features), piece.probes(piece.now))
         columns = []
         for feature in features:
-            served = piece.served[feature.name]
-            status = pc.struct_field(served, "status")
-            asked = np.asarray(status.is_valid().to_numpy(zero_copy_only=False), np.bool_)
-            answered = np.asarray(
-                pc.fill_null(pc.not_equal(status, "default"), False).to_numpy(zero_copy_only=False), np.bool_
-            )
-            columns.append(
-                _Column(
-                    name=feature.name,
-                    served=cells_of(pa.chunked_array([pc.struct_field(served, "value")])),
-                    status=status.to_pylist(),
-                    asked=asked,
-                    compared=answered & piece.built,
-                    wanted=cells_of(made[feature.name]),
-                    exact=cells_of(exact[feature.name]),
-                )
-            )
+            column = _column_of(piece, feature.name, cells_of(made[feature.name]), cells_of(exact[feature.name]))
+            columns.append(replace(column, compared=column.answered & piece.built))
         return columns
 
     def _compared(self, column: _Column, piece: _Piece) -> _Column:
@@ -151,61 +185,92 @@ class VersionReplay:
         right = ~differ(column.served, other)
         return replace(column, compared=column.compared, wanted=_chosen(right, other, column.wanted))
 
-    def _explain(self, piece: _Piece, columns: Sequence[_Column]) -> None:
+    def _explain(self, piece: _Piece, columns: Sequence[_Column]) -> Causes:
+        """Look for the causes of what differs; returns them by place and feature."""
         by_name = {column.name: column for column in columns}
         wrong: dict[int, list[str]] = {}
         for column in columns:
             for place in np.flatnonzero(column.differs).tolist():
                 wrong.setdefault(place, []).append(column.name)
         if not wrong:
-            return
+            return {}
         keys = piece.keys.take(list(wrong)).to_pylist()
         vectors, places = [], {}
         for (place, names), key in zip(wrong.items(), keys, strict=True):
             vector = _vector(piece, columns, place, tuple(key.values()))
             vectors.append(WrongVector(vector=vector, wrong=tuple(names)))
             places[id(vectors[-1])] = place
+        told: Causes = {}
         for one in self._explainer.explain(vectors):
-            self._tell(one, places[id(one.of)], by_name)
+            place = places[id(one.of)]
+            for name in one.of.wrong:
+                counted, column = self.found[name], by_name[name]
+                if not one.found:
+                    counted.unexamined += 1
+                elif found := one.found[name]:
+                    told[place, name] = found
+                    self._noted(name, column, place, piece, found)
+                else:  # a float that is as near as its rows allow
+                    counted.take_back(column.kind(place), one.of.vector.now_us // HOUR_US * HOUR_US)
+        return told
 
-    def _tell(self, one: Explained, place: int, columns: Mapping[str, _Column]) -> None:
-        for name in one.of.wrong:
-            counted, column = self.found[name], columns[name]
-            if not one.found:
-                counted.unexamined += 1
-                continue
-            found = one.found[name]
-            if found is None:  # a float that is as near as its rows allow
-                counted.take_back(column.kind(place), one.of.vector.now_us // HOUR_US * HOUR_US)
-                continue
-            counted.causes[found.cause] += 1
-            vector = one.of.vector
-            self.mismatches.append(
-                Mismatch(
-                    feature=counted.feature,
-                    key=dict(zip(self._group.compiled.entity.key_names, vector.key, strict=True)),
-                    served_us=vector.now_us,
-                    as_of_us=vector.as_of_us,
-                    kind=column.kind(place),
-                    value=column.served.one(place),
-                    status=column.status[place] or "",
-                    expected=column.wanted.one(place),
-                    cause=found.cause,
-                    words=found.words,
-                    also=found.also,
-                )
+    def _noted(self, name: str, column: _Column, place: int, piece: _Piece, found: Found) -> None:
+        counted = self.found[name]
+        counted.causes[found.cause] += 1
+        [key] = piece.asked.entity.slice(place, 1).to_pylist()
+        self.mismatches.append(
+            Mismatch(
+                feature=counted.feature,
+                key=key or {},
+                served_us=int(piece.now[place]),
+                as_of_us=int(piece.as_of[place]),
+                kind=column.kind(place),
+                value=column.served.one(place),
+                status=column.status[place] or "",
+                expected=column.wanted.one(place),
+                cause=found.cause,
+                words=found.words,
+                also=found.also,
             )
+        )
+
+
+def _column_of(piece: _Piece, name: str, wanted: Cells, exact: Cells) -> _Column:
+    served = piece.served[name]
+    status = pc.struct_field(served, "status")
+    asked = np.asarray(status.is_valid().to_numpy(zero_copy_only=False), np.bool_)
+    answered = pc.fill_null(pc.not_equal(status, "default"), False).to_numpy(zero_copy_only=False)
+    return _Column(
+        name=name,
+        served=cells_of(pa.chunked_array([pc.struct_field(served, "value")])),
+        status=status.to_pylist(),
+        asked=asked,
+        answered=np.asarray(answered, np.bool_),
+        compared=asked,
+        wanted=wanted,
+        exact=exact,
+    )
 
 
 def _piece_of(group: RegisteredGroup, rows: pa.Table) -> _Piece:
     entity, served = rows["entity"].combine_chunks(), rows["features"].combine_chunks()
     names = {field.name for field in served.type}
-    return _Piece(
-        keys=pa.table({name: pc.struct_field(entity, name) for name in group.compiled.entity.key_names}),
+    own = group.compiled.entity.key_names if group.compiled.features else ()
+    asked = Asked(
+        entity=entity,
+        request=rows["request"].combine_chunks() if "request" in rows.column_names else None,
         as_of=_micros(rows["as_of"]),
         now=_micros(rows["sampled_at"]),
+    )
+    return _Piece(
+        keys=pa.table({name: pc.struct_field(entity, name) for name in own}),
+        as_of=asked.as_of,
+        now=asked.now,
         built=np.asarray(rows["as_of"].is_valid().to_numpy(), np.bool_),
-        served={one.name: pc.struct_field(served, one.name) for one in group.compiled.features if one.name in names},
+        served={
+            one.name: pc.struct_field(served, one.name) for one in group.compiled.every_feature if one.name in names
+        },
+        asked=asked,
     )
 
 
