@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from pathlib import Path
+from shutil import copytree
 from textwrap import dedent
 
 import pyarrow as pa
@@ -51,8 +52,14 @@ def at(text: str) -> datetime:
 
 
 @pytest.fixture
-def fs(tmp_path: Path) -> tw.FeatureStore:
-    store = tw.FeatureStore.init(tmp_path / "shop", now=NOW)
+def fs(shop: Path, tmp_path: Path) -> tw.FeatureStore:
+    """Return a store of its own of the project."""
+    return tw.FeatureStore(copytree(shop, tmp_path / "shop"), now=NOW)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tw.FeatureStore.init(tmp_path_factory.mktemp("once") / "shop", now=NOW)
     users = {
         "user_id": [1, 2],
         "ts": [at("2026-01-01"), at("2026-02-01")],
@@ -83,7 +90,8 @@ def fs(tmp_path: Path) -> tw.FeatureStore:
             "ttl": "20d",
         }
     )
-    return store
+    store.close()
+    return store.project.root
 
 
 def spine(**more: list[object]) -> pa.Table:
@@ -192,6 +200,8 @@ def test_both_changed_makes_a_version_and_the_plan_names_features_and_services(t
     assert [(change.name, change.action, change.becomes) for change in plan.changes][:1] == [
         ("country_id", "version_bump", "v2")
     ]
+    assert plan.commands == ("timewell apply --bump", "timewell promote country_id")
+    assert not plan.work
     assert {(each.kind, each.name) for each in plan.affected} >= {
         ("feature", "country_id"),
         ("service", "risk_model@v1"),
@@ -228,6 +238,7 @@ def test_code_that_is_not_what_was_registered_computes_nothing(tmp_path: Path, m
     [
         ({"ttl": "1d"}, "it takes no ttl"),
         ({"empty": 0}, "it takes no empty"),
+        ({"tests": [{"type": "unique"}]}, "it takes no tests"),
         ({"inputs": {"contry": "country"}}, "has no input 'contry'. Did you mean 'country'"),
         ({"entity": "user_id"}, "it takes no entity"),
         ({"inputs": {"country": "days_since_signup"}}, "is computed on demand, too"),

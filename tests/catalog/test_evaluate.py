@@ -277,16 +277,23 @@ def test_what_looks_like_sql_is_what_python_says(kind: str, session: EngineSessi
     )
     made = tw.transform_of(run_file(path, "odd.py").f)
     odd = [0.0, -0.0, 1.0, -2.0, math.nan, math.inf]
-    for a in odd:
-        for b in odd:
-            one = {"a": pa.array([a], from_pandas=False), "b": pa.array([b], from_pandas=False)}
-            try:
-                wanted = told(evaluate_row(made, {"a": a, "b": float(str(b))}))  # no value twice as one object
-            except TransformFailed:
-                with pytest.raises(TransformFailed):
-                    evaluate(made, one, session=session)
-                continue
-            assert told(evaluate(made, one, session=session)[0].as_py()) == wanted, (a, b)
+    fine, wanted, failing = [], [], []
+    for a, b in ((a, float(str(b))) for a in odd for b in odd):  # no value twice as one object
+        try:
+            wanted.append(told(evaluate_row(made, {"a": a, "b": b})))
+            fine.append((a, b))
+        except TransformFailed:
+            failing.append((a, b))
+    found = evaluate(made, floats_of(*fine), session=session)
+    assert list(zip(fine, map(told, found.to_pylist()), strict=True)) == list(zip(fine, wanted, strict=True))
+    for pair in failing[:2]:
+        with pytest.raises(TransformFailed):
+            evaluate(made, floats_of(pair), session=session)
+
+
+def floats_of(*pairs: tuple[float, float]) -> dict[str, pa.Array]:
+    sides = zip(*pairs, strict=True)
+    return {name: pa.array(side, pa.float64(), from_pandas=False) for name, side in zip("ab", sides, strict=True)}
 
 
 def test_inputs_widen_where_nothing_is_lost() -> None:

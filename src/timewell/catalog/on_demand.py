@@ -150,6 +150,17 @@ def pinned_groups(catalog: Catalog) -> dict[tuple[str, str], list[str]]:
     return found
 
 
+def users_on_demand(catalog: Catalog, group: RegisteredGroup, feature: str) -> list[tuple[RegisteredGroup, str]]:
+    """Return the live on-demand features that take one stored feature of a version as an input."""
+    pin = f"{group.compiled.name}:{feature}@{group.compiled.version}"
+    return [
+        (user, one.name)
+        for user in catalog.every_live_group()
+        for one in user.compiled.on_demand
+        if pin in {each.reference for each in pinned_inputs(user, one)}
+    ]
+
+
 def pinned_inputs(group: RegisteredGroup, feature: CompiledFeature) -> tuple[Input, ...]:
     """Return the inputs of one on-demand feature, those of its own group pinned to its own version."""
     version = group.compiled.version

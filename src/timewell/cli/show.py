@@ -42,6 +42,8 @@ def describe(store: FeatureStore, name: str) -> Document:
 
 
 def _feature(store: FeatureStore, catalog: Catalog, found: Resolved) -> Document:
+    from timewell.catalog.on_demand import users_on_demand
+
     group = found.group
     users = [_service_ref(key) for key, pins in catalog.pinned.items() if _pin(group, found.feature.name) in pins]
     return {
@@ -49,7 +51,14 @@ def _feature(store: FeatureStore, catalog: Catalog, found: Resolved) -> Document
         **_feature_facts(group, found.feature),
         "group": group.compiled.name,
         **_group_facts(store, catalog, group),
-        "lineage": {**_lineage(group, [found.feature]), "services": users},
+        "lineage": {
+            **_lineage(group, [found.feature]),
+            "services": users,
+            "input_of": [
+                f"{user.compiled.name}:{name}@{user.compiled.version}"
+                for user, name in users_on_demand(catalog, group, found.feature.name)
+            ],
+        },
         "definition": group.definition.dump(),
     }
 
@@ -95,8 +104,7 @@ def _group_facts(store: FeatureStore, catalog: Catalog, group: RegisteredGroup) 
         "filter": compiled.filter,
         "accuracy": compiled.accuracy,
         "every": _duration(compiled.every_us),
-        "closed": compiled.source.closed_side,
-        "counts": f"a row counts {_COUNTS[compiled.source.closed_side]}",
+        **_closed(compiled.source),
         "online_as_of": format_instant(builds[0].as_of_us) if builds else None,
         "online_rows": builds[0].rows if builds else None,
         "offline_partitions": len(files),
@@ -104,6 +112,12 @@ def _group_facts(store: FeatureStore, catalog: Catalog, group: RegisteredGroup) 
         "offline_from": format_instant(files[0].start_us) if files else None,
         "offline_to": format_instant(max(file.end_us for file in files)) if files else None,
     }
+
+
+def _closed(source: Source) -> Document:
+    if not source.name:  # nothing is stored, no row counts
+        return {}
+    return {"closed": source.closed_side, "counts": f"a row counts {_COUNTS[source.closed_side]}"}
 
 
 def _version(group: RegisteredGroup, live: str) -> Document:
@@ -120,7 +134,7 @@ def _version(group: RegisteredGroup, live: str) -> Document:
 
 def _lineage(group: RegisteredGroup, features: Sequence[CompiledFeature]) -> Document:
     if not any(feature.transform is None for feature in features):
-        return {"source": None, "inputs": _inputs(group, features)}
+        return {"inputs": _inputs(group, features)}
     source = group.compiled.source
     columns = [
         source.event_time,
@@ -230,13 +244,22 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, object]]:
     built = (
         f"as of {document['online_as_of']}, {document['online_rows']:,} rows" if document.get("online_as_of") else None
     )
-    source = f"{lineage['source']}, {lineage['location']}" if "source" in lineage else lineage["sources"]
+    source = f"{lineage['source']}, {lineage['location']}" if "source" in lineage else lineage.get("sources")
+    used = document.get("transform")
+    code = [f"{used['name']}@{used['version']} from {used['function']}, source {used['hash']}"] if used else None
+    inputs = [
+        f"{name}: {parameter} = {origin}"
+        for name, given in lineage.get("inputs", {}).items()
+        for parameter, origin in given.items()
+    ]
     return [
         ("deprecated", document.get("deprecated")),
         ("owner", document["owner"]),
         ("group", document.get("group")),
         ("entity", f"{document['entity']}: {', '.join(keys)}" if keys else None),
         ("computed as", document.get("aggregation")),
+        ("transform", code),
+        ("inputs", inputs),
         ("type", document.get("dtype")),
         ("filter", document.get("filter")),
         ("closed", f"{document['closed']}: {document['counts']}" if "closed" in document else None),
@@ -250,6 +273,7 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("source", source),
         ("columns", lineage.get("columns")),
         ("used by", lineage.get("services")),
+        ("input of", lineage.get("input_of")),
         ("versions", [_label(version) for version in versions]),
     ]
 

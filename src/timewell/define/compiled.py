@@ -242,7 +242,7 @@ def _on_demand(feature: Feature, group: FeatureGroup, chosen: Callable[[str], An
         owner=chosen("owner"),
         description=chosen("description"),
         tags=tuple(dict.fromkeys((*group.tags, *feature.tags))),
-        tests=tuple(chosen("tests") or ()),
+        tests=(),  # those of the group are about what it stores
         budget_us=_given(chosen("latency_budget")),
         skew=chosen("skew"),
         transform=feature.transform,

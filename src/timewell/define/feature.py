@@ -19,7 +19,7 @@ from timewell.errors import DefinitionError, DuplicateFeature, MissingField
 Accuracy = Literal["exact", "snapshot"]
 Tier = Literal["hot", "warm", "cold"]
 ONLY_STORED = ("entity", "source", "filter", "every", "available_after", "refresh", "validation")
-NOT_ON_DEMAND = ("aggregation", "ttl", "empty")
+NOT_ON_DEMAND = ("aggregation", "ttl", "empty", "tests")
 _OF_THE_VALUE = ("aggregation", "transform", "inputs", "empty", "contract")
 COMPUTED: Literal["computed"] = "computed"
 GROUP_ONLY = (
@@ -141,7 +141,7 @@ class Feature(_Defaults):
         ]
         if stray:
             problem = f"feature {self.name!r} has a transform: it takes no {', '.join(stray)}."
-            hint = "Its inputs have them: a transform sees values after the rules for ttl and empty."
+            hint = "Its inputs have them: a transform sees values after the rules for ttl and empty. Test it as a function."
             raise DefinitionError(problem=problem, hint=hint)
         return self
 

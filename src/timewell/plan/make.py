@@ -157,7 +157,10 @@ def _plan(project: Project, order: PlanOrder, catalog: Catalog, folder: _Folder)
         work=done,
         tests=folder.tests,
         findings=tuple(findings),
-        commands=_commands(order, project, everything, done),
+        commands=(
+            *_commands(order, project, everything, done),
+            *(f"timewell promote {name}" for name in _moved_at_once(folder, catalog)),
+        ),
     )
 
 
@@ -285,17 +288,35 @@ def _services(folder: _Folder, catalog: Catalog) -> tuple[list[Change], list[Tim
 
 def _work(project: Project, item: CheckedGroup, catalog: Catalog, wanted: WantedRange) -> Work | None:
     """Return what has to be computed for a group: for a new meaning, or for one that is not live yet."""
-    if item.prepared is None:
+    if item.prepared is None or not item.prepared.registered.compiled.features or not _is_to_come(item, catalog):
         return None
     new = item.prepared.registered
-    name, version = new.key
+    live = catalog.epochs.live.get(new.compiled.name)
+    return work_of(project, new, catalog.groups[new.compiled.name, live] if live else None, wanted)
+
+
+def _is_to_come(item: CheckedGroup, catalog: Catalog) -> bool:
+    """Whether a group's version is not live, and not older than the live one."""
+    if item.prepared is None:
+        return False
+    name, version = item.prepared.registered.key
     live = catalog.epochs.live.get(name)
     if live == version:
-        return None
+        return False
     order = [key[1] for key in catalog.groups if key[0] == name]  # oldest first
-    if live is not None and version in order and order.index(version) < order.index(live):
-        return None
-    return work_of(project, new, catalog.groups[name, live] if live else None, wanted)
+    return live is None or version not in order or order.index(version) > order.index(live)
+
+
+def _moved_at_once(folder: _Folder, catalog: Catalog) -> list[str]:
+    """Return the groups that store nothing and have a version to promote: nothing has to be computed for them."""
+    return [
+        item.definition.name
+        for item in folder.checked.groups
+        if item.prepared
+        and not item.prepared.registered.compiled.features
+        and item.definition.name in catalog.epochs.live
+        and _is_to_come(item, catalog)
+    ]
 
 
 def _finding(problem: TimewellError) -> Finding:
