@@ -20,6 +20,7 @@ from timewell.errors import (
     NoShadow,
     NothingStored,
     StillUsed,
+    TimewellError,
     TransformChanged,
     TransformFailed,
     TransformMismatch,
@@ -372,3 +373,61 @@ def test_an_explanation_says_how_each_column_would_be_computed(fs: tw.FeatureSto
     ]
     assert "days_since_signup@v1 of signup_date = profile:signup_date@v1, now = now" in str(told)
     assert told.to_dict()["on_demand"][0]["inputs"] == {"country": "request.country"}
+
+
+TWICE = dedent("""\
+    import timewell as tw
+
+    @tw.transform(version="v1")
+    def twice(x: int) -> int:
+        return x * 2
+    """)
+
+
+def test_yaml_names_a_function_of_the_folder_or_of_a_package_beside_the_project_file(tmp_path: Path) -> None:
+    store = tw.FeatureStore.init(tmp_path / "p", now=NOW)
+    (tmp_path / "p" / "shop_of_test").mkdir()
+    (tmp_path / "p" / "shop_of_test" / "numbers.py").write_text(TWICE.replace("twice", "twofold"))
+    (tmp_path / "p" / "features" / "numbers.py").write_text(TWICE)
+    (tmp_path / "p" / "features" / "all.yaml").write_text(
+        dedent("""\
+        features:
+          - {name: twice, owner: a@b, transform: "numbers.py:twice"}
+          - name: twofold
+            owner: a@b
+            transform: {function: "shop_of_test.numbers:twofold", version: v1}
+            inputs: {x: request.y}
+        """)
+    )
+    store.apply()
+    rows = pa.table({"event_ts": [at("2026-02-15")], "x": [4], "y": [5]})
+    made = store.get_historical_features(rows, features=["twice", "twofold"]).to_arrow()
+    assert made.select(["twice", "twofold"]).to_pylist() == [{"twice": 8, "twofold": 10}]
+    assert store.apply().outcomes[0].action == "unchanged"
+
+
+@pytest.mark.parametrize(
+    ("function", "problem"),
+    [
+        ("../outside.py:twice", "there is no such file"),
+        ("nowhere_to_be_found:twice", "ModuleNotFoundError"),
+        ("os.path:join", "is no shared transform"),
+        ("numbers.py:thrice", "it has no 'thrice'"),
+        ("__main__:nothing_of_it", "no other program can import"),
+        ("twice", "should match pattern"),
+    ],
+)
+def test_a_function_that_cannot_be_found_is_told(fs: tw.FeatureStore, function: str, problem: str) -> None:
+    (fs.project.root / "outside.py").write_text(TWICE)
+    (fs.project.root / "features" / "numbers.py").write_text(TWICE)
+    with pytest.raises(TimewellError, match=problem):
+        fs.register_feature({"name": "twice", "owner": "a@b", "transform": function})
+
+
+def test_what_yaml_says_of_a_function_must_be_so(fs: tw.FeatureStore) -> None:
+    (fs.project.root / "features" / "numbers.py").write_text(TWICE)
+    given = {"name": "twice", "owner": "a@b"}
+    with pytest.raises(DefinitionError, match=r"the definition says version .v2. of numbers\.py:twice"):
+        fs.register_feature({**given, "transform": {"function": "numbers.py:twice", "version": "v2"}})
+    with pytest.raises(TransformChanged):
+        fs.register_feature({**given, "transform": {"function": "numbers.py:twice", "hash": "0" * 32}})
