@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Dialect, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import QueuePool
+from sqlalchemy.util import LRUCache
 
 from timewell import durable
 from timewell.errors import StateBusy, StateCorrupt, StateUnwritable, TimewellError
@@ -25,9 +27,20 @@ _TURNS = 40  # to empty the log of writes, for which nobody may be reading an ea
 
 _PRAGMAS = ("synchronous = FULL", "foreign_keys = ON")
 
+_COMPILED: LRUCache[object, object] = LRUCache(500)
+"""Statements that any registry of this process compiled, which takes longer than to run them: for all others, too."""
+
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _UNWRITABLE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM}
+
+
+@cache
+def _dialect() -> Dialect:
+    """Return SQLAlchemy's own for all registries of this process, told of the library's version."""
+    engine = create_engine("sqlite://")
+    with engine.connect():
+        return engine.dialect
 
 
 class SqliteFile:
@@ -57,7 +70,15 @@ class SqliteFile:
 
     def make_engine(self) -> Engine:
         """Return an engine of connections that start no transaction by themselves."""
-        return create_engine("sqlite://", creator=self._connect, poolclass=QueuePool, max_overflow=-1)
+        engine = create_engine(
+            "sqlite://",
+            creator=self._connect,
+            poolclass=QueuePool,
+            max_overflow=-1,
+            execution_options={"compiled_cache": _COMPILED},
+        )
+        engine.dialect = _dialect()  # a compiled statement is known by it
+        return engine
 
     def _connect(self) -> sqlite3.Connection:
         # mode=rw: a registry that went away is an error and not an empty file; isolation_level=None: BEGIN is ours
