@@ -5,7 +5,6 @@ It knows the signals, the truth behind them, what people did, and what was said 
 
 from __future__ import annotations
 
-import bisect
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -106,10 +105,11 @@ def _missed_breaches(trace: Trace, group: str) -> list[str]:
         if state != "breached" or trace.silenced[group][tick]:
             continue
         over, begin = _over_before(trace, group, tick), _episode(trace, group, tick)
-        # what was said while a clock was wrong, and was not taken back, need not be said again when it comes true
+        # what was said while a clock was wrong, and was not taken back, need not be said again when it comes true; who
+        # pauses sees no time pass, and a clock that was set back is not believed for two hours of evaluations
         since = (
             begin
-            if not any(trace.steps[_hours_before(trace, begin, 2) : begin + 1])
+            if not any(trace.steps[max(0, begin - EVALUATIONS) : begin + 1])
             else _over_own(trace, group, begin)
         )
         fluttered = _flutters(trace, group, tick) or _flutters(trace, group, begin)
@@ -129,10 +129,6 @@ def _missed_breaches(trace: Trace, group: str) -> list[str]:
         if not told and not taken:
             missed.append(f"missed: {group} is in breach at tick {tick} (since {begin}) and nobody was told")
     return missed
-
-
-def _hours_before(trace: Trace, tick: int, hours: int) -> int:
-    return bisect.bisect_left(trace.true_us, trace.true_us[tick] - hours * HOUR_US)
 
 
 def _over_own(trace: Trace, group: str, tick: int) -> int:
