@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import timewell as tw
+from timewell.catalog.cadence import Cadence, online_cadence
 from timewell.catalog.lookup import RegisteredGroup
 from timewell.define.cadence import check_refresh, next_instant
 from timewell.define.compiled import compile_group
 from timewell.errors import DefinitionError
-from timewell.run.due import Cadence, Job, Pace, backoff_us, due, due_at, jitter_us, online_cadence
+from timewell.run.due import Job, Pace, backoff_us, due, due_at, jitter_us
 from timewell.stores.refresher import JobRecord
 from timewell.types import DAY_US, HOUR_US, MINUTE_US, SECOND_US, format_duration, format_instant, parse_instant
 
@@ -62,6 +63,11 @@ def test_three_refreshes_fit_before_the_warning_of_a_freshness_sla() -> None:
 def test_a_delay_of_the_source_takes_its_part_of_the_sla() -> None:
     found = online_cadence(group(sla="24h", delay="6h"), warn_share=0.75)
     assert found == Cadence(why="freshness_sla", step_us=4 * HOUR_US)
+
+
+def test_the_time_that_a_run_takes_goes_off_the_sla_too() -> None:
+    found = online_cadence(group(sla="24h", delay="6h"), warn_share=0.75, took_us=3 * HOUR_US)
+    assert found == Cadence(why="freshness_sla", step_us=3 * HOUR_US)
 
 
 def test_a_source_that_is_later_than_the_sla_is_not_looked_at_all_the_time() -> None:

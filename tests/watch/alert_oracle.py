@@ -108,9 +108,7 @@ def _missed_breaches(trace: Trace, group: str) -> list[str]:
         # what was said while a clock was wrong, and was not taken back, need not be said again when it comes true; who
         # pauses sees no time pass, and a clock that was set back is not believed for two hours of evaluations
         since = (
-            begin
-            if not any(trace.steps[max(0, begin - EVALUATIONS) : begin + 1])
-            else _over_own(trace, group, begin)
+            begin if not any(trace.steps[max(0, begin - EVALUATIONS) : begin + 1]) else _over_own(trace, group, begin)
         )
         fluttered = _flutters(trace, group, tick) or _flutters(trace, group, begin)
         told = any(

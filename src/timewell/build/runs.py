@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Final
 
 from timewell.catalog.lookup import RegisteredGroup
@@ -15,6 +16,7 @@ from timewell.errors import StateBusy, Superseded, TimewellError
 from timewell.stores.project import Project
 from timewell.stores.records import StoreSide
 from timewell.stores.runs import RunKey, SourceSight
+from timewell.types import SECOND_US
 
 log = logging.getLogger("timewell.run")
 _LONGEST: Final = 300
@@ -33,12 +35,14 @@ class Run:
         self.sight: SourceSight | None = None
         self._project = project
         self._key = key
+        self._began_s = monotonic()
 
     def succeeded(self) -> None:
         """Note that it did what it had to do."""
         sight, runs, at_us = self.sight, self._project.registry.runs, self._project.clock.now_us()
+        took_us = round((monotonic() - self._began_s) * SECOND_US)
         if sight is not None:
-            self._note(lambda: runs.succeeded(self._key, sight, at_us=at_us))
+            self._note(lambda: runs.succeeded(self._key, sight, at_us=at_us, took_us=took_us))
 
     def failed(self, error: str, problem: str) -> None:
         """Note that it did not, and why: a code, and words for a person."""

@@ -116,11 +116,19 @@ def apply(
             screen.line(f"tests: {len(report.tests) - len(told)} passed")
             for item in told:
                 screen.line(f"breaks a contract (policy log): {item}")
+        for lint in report.lints:
+            screen.line(f"worth a look: {lint.ref} {lint.message}")
+            screen.line(f"  {lint.hint}")
         if dry_run:
             screen.line("dry run: nothing was registered")
 
-    outcomes = plain(report.outcomes)
-    return Answer(document={"outcomes": outcomes, "tests": plain(report.tests), "dry_run": dry_run}, show=show)
+    document = {
+        "outcomes": plain(report.outcomes),
+        "tests": plain(report.tests),
+        "lints": plain(report.lints),
+        "dry_run": dry_run,
+    }
+    return Answer(document=document, show=show)
 
 
 def _apply_plan(session: Session, file: Path, *, accept: bool, dry_run: bool) -> "RegisterReport":

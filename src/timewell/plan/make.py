@@ -19,6 +19,7 @@ from timewell.plan.checked import Checked, CheckedGroup, check_folder, is_new, l
 from timewell.plan.collect import Collected, collect_folder, without_repeats
 from timewell.plan.cost import WantedRange, work_of
 from timewell.plan.diff import differences, entity_change, feature_changes, group_facts, service_change, source_change
+from timewell.plan.lint import find_lints
 from timewell.plan.missing import not_in_folder
 from timewell.plan.parts import Action, Change, Finding, TestLine, Work
 from timewell.plan.plan import Plan
@@ -157,6 +158,7 @@ def _plan(project: Project, order: PlanOrder, catalog: Catalog, folder: _Folder)
         work=done,
         tests=folder.tests,
         findings=tuple(findings),
+        lints=find_lints(project, [item.prepared.registered for item in folder.checked.groups if item.prepared]),
         commands=(
             *_commands(order, project, everything, done),
             *(f"timewell promote {name}" for name in _moved_at_once(folder, catalog)),

@@ -31,6 +31,9 @@ def as_markdown(plan: Content) -> str:
     if plan.findings:
         lines += ["#### To mend first", ""]
         lines += _table(("what", "how"), [(code(found.message), code(found.hint)) for found in plan.findings])
+    if plan.lints:
+        lines += ["#### Worth a look", ""]
+        lines += _table(("", "what", "how"), [(code(one.ref), code(one.message), code(one.hint)) for one in plan.lints])
     shown = [change for change in plan.changes if change.action != "unchanged" or change.deprecated]
     if shown:
         lines += ["#### Changes", ""]

@@ -195,6 +195,25 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lint:
+    """Something that stops nothing and is worth a look.
+
+    Attributes
+    ----------
+    code
+        ``tight_sla``: a freshness SLA that warns though nothing is wrong. ``long_ttl``: a window that is served long after
+        its freshness SLA broke.
+    ref
+        ``group@version``.
+    """
+
+    code: Literal["tight_sla", "long_ttl"]
+    ref: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
     """All of a plan.
 
@@ -225,6 +244,7 @@ class Content:
     work: tuple[Work, ...] = ()
     tests: tuple[TestLine, ...] = ()
     findings: tuple[Finding, ...] = ()
+    lints: tuple[Lint, ...] = ()
     commands: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, int]:

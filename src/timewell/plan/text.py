@@ -27,6 +27,9 @@ def as_text(plan: Content) -> str:
     lines += _block(
         "to mend first", (line for finding in plan.findings for line in _two(finding.message, finding.hint))
     )
+    lines += _block(
+        "worth a look", (line for lint in plan.lints for line in _two(f"{lint.ref} {lint.message}", lint.hint))
+    )
     lines += _block("next", plan.commands)
     lines += ["", summary(plan)]
     return "\n".join(printable(line).rstrip() for line in lines)

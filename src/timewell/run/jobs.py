@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from timewell.backfill.run import materialize_offline
+from timewell.catalog.cadence import Cadence, online_cadence
 from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog
 from timewell.define.cadence import NEVER
 from timewell.errors import TimewellError
 from timewell.materialize.online import kept_fresh, materialize_online
 from timewell.materialize.sweep import sweep
-from timewell.run.due import Cadence, Job, Pace, online_cadence
+from timewell.run.due import Job, Pace
 from timewell.stores.project import Project
 from timewell.stores.refresher import JobKind, JobRecord
 from timewell.stores.registry import OnlineBuildRecord
@@ -36,21 +37,26 @@ def known_jobs(project: Project) -> list[Job]:
     lines = {(line.group, line.version, line.kind): line for line in project.registry.refresher.jobs()}
     builds = {(build.group, build.version): build for build in project.registry.builds()}
     live = catalog.live_groups()
-    online = [_online(project, group, builds.get(group.key), lines) for group in (*live, *kept_fresh(project, catalog))]
+    took = {(run.group, run.version): run.p95_us for run in project.registry.runs.last() if run.store == "online"}
+    online = [
+        _online(project, group, builds.get(group.key), lines.get((*group.key, "online")), took.get(group.key, 0))
+        for group in (*live, *kept_fresh(project, catalog))
+    ]
     offline = [_offline(project, group, catalog, lines) for group in live]
     found = [job for job in (*online, *offline) if job is not None]
     return [*found, _sweep(project, lines)] if builds else found
 
 
-def _online(project: Project, group: RegisteredGroup, build: OnlineBuildRecord | None, lines: Lines) -> Job | None:
+def _online(
+    project: Project, group: RegisteredGroup, build: OnlineBuildRecord | None, line: JobRecord | None, took_us: int
+) -> Job | None:
     wanted = {feature.name for feature in group.compiled.online_features}
     if not wanted or group.retired is not None:
         return None
-    cadence = online_cadence(group, warn_share=project.config.warn_share)
+    cadence = online_cadence(group, warn_share=project.config.warn_share, took_us=took_us)
     if cadence is None:
         return None
     name, version = group.key
-    line = lines.get((name, version, "online"))
     base_us = None
     if build is not None and wanted <= set(build.features) and _is_held(project, build):
         base_us = _counted_from(group, cadence, build, line)

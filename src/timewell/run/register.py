@@ -19,6 +19,8 @@ from timewell.catalog.prepare import (
 from timewell.define.load import Loaded
 from timewell.define.source import Source
 from timewell.errors import TestsFailed, TimewellError
+from timewell.plan.lint import find_lints
+from timewell.plan.parts import Lint
 from timewell.stores.frames import keep_frame, to_table
 from timewell.stores.offline import EngineSession
 from timewell.stores.project import Project
@@ -27,10 +29,11 @@ from timewell.stores.registry import DefinitionRecord, PutOutcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterReport:
-    """What registering did, definition by definition, and how the tests went."""
+    """What registering did, definition by definition, how the tests went, and what is worth a look."""
 
     outcomes: tuple[PutOutcome, ...]
     tests: tuple[TestOutcome, ...]
+    lints: tuple[Lint, ...] = ()
     dry_run: bool = False
 
 
@@ -83,7 +86,8 @@ def register(
         outcomes = [_foreseen(record, project) for record in records]
     else:
         outcomes = project.registry.put(records, actor=project.actor, at_us=project.clock.now_us())
-    return RegisterReport(outcomes=tuple(outcomes), tests=tuple(tests), dry_run=dry_run)
+    lints = find_lints(project, [item.registered for item in prepared])
+    return RegisterReport(outcomes=tuple(outcomes), tests=tuple(tests), lints=lints, dry_run=dry_run)
 
 
 def _keep(project: Project, source: Source) -> Source:

@@ -6,11 +6,15 @@ one that wrote is right, whatever its clock says: a clock that was set back must
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from timewell.stores.records import StoreSide
+
+TIMED: Final = 50
+"""Of so many runs it is kept how long they took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +61,8 @@ class RunRecord:
         How many failed since one succeeded.
     error, problem
         Code and message of the last failure; empty once a run succeeded.
+    took_last_us
+        How long the last that succeeded took, oldest first; of those whose time is known.
     """
 
     group: str
@@ -70,13 +76,26 @@ class RunRecord:
     failures: int = 0
     error: str = ""
     problem: str = ""
+    took_last_us: tuple[int, ...] = ()
+
+    @property
+    def p95_us(self) -> int:
+        """How long 95 % of the last runs took at most; 0 where that is not known.
+
+        Examples
+        --------
+        >>> RunRecord(group="spend", version="v1", store="online", took_last_us=(9, 1, 2)).p95_us
+        9
+        """
+        took = sorted(self.took_last_us)
+        return took[math.ceil(0.95 * len(took)) - 1] if took else 0
 
 
 class Runs(Protocol):
     """The last runs; safe under concurrent processes."""
 
-    def succeeded(self, key: RunKey, sight: SourceSight, *, at_us: int) -> None:
-        """Note that a run succeeded; raises ``StateBusy``."""
+    def succeeded(self, key: RunKey, sight: SourceSight, *, at_us: int, took_us: int | None = None) -> None:
+        """Note that a run succeeded, and how long it took if that is known; raises ``StateBusy``."""
         ...
 
     def failed(self, key: RunKey, *, error: str, problem: str, at_us: int) -> None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from timewell.stores.registry import RegistryBackend
-from timewell.stores.runs import RunKey, RunRecord, SourceSight
+from timewell.stores.runs import TIMED, RunKey, RunRecord, SourceSight
 from timewell.testing.registry_opened import Opened
 
 ONLINE = RunKey(group="spend", version="v1", store="online")
@@ -48,6 +48,15 @@ class RunLaws(Opened):
         assert registry.runs.last() == [
             RunRecord(group="spend", version="v1", store="online", succeeded_us=50, read_us=40, complete_through_us=30)
         ]
+
+    def test_how_long_the_last_runs_took_is_kept(self, registry: RegistryBackend, other: RegistryBackend) -> None:
+        for number in range(TIMED + 10):
+            registry.runs.succeeded(ONLINE, SIGHT, at_us=100 + number, took_us=number)
+        registry.runs.failed(ONLINE, error="source_unreadable", problem="gone", at_us=900)
+        registry.runs.succeeded(ONLINE, SIGHT, at_us=901)
+        [line] = other.runs.last()
+        assert line.took_last_us == tuple(range(10, TIMED + 10))
+        assert line.p95_us == TIMED + 7  # the 48th of fifty
 
     def test_stores_are_told_apart(self, registry: RegistryBackend) -> None:
         registry.runs.succeeded(ONLINE, SIGHT, at_us=100)

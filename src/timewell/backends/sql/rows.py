@@ -21,7 +21,8 @@ R = TypeVar("R", bound="DataclassInstance")
 
 _PARAMETERS = 500
 _COLUMNS = {"group": "group_name"}  # GROUP is a word of SQL
-_JSON_FIELDS = frozenset({"body", "resolved", "features", "detail"})
+_JSON_FIELDS = frozenset({"body", "resolved", "features", "detail", "took_last_us"})
+_TUPLES = frozenset({"features", "took_last_us"})
 
 
 def batched(ids: Sequence[int]) -> list[Sequence[int]]:
@@ -50,7 +51,7 @@ def _from_column(name: str, value: object) -> object:
     if name not in _JSON_FIELDS:
         return value
     loaded = json.loads(str(value))
-    return tuple(loaded) if name == "features" else loaded
+    return tuple(loaded) if name in _TUPLES else loaded
 
 
 def dump(value: object) -> str:

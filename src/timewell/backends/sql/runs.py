@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 from timewell.backends.sql import schema
 from timewell.backends.sql.database import Database
 from timewell.backends.sql.rows import to_line, to_record
-from timewell.stores.runs import RunKey, RunRecord, SourceSight
+from timewell.stores.runs import TIMED, RunKey, RunRecord, SourceSight
 
 
 class SqlRuns:
@@ -25,12 +25,14 @@ class SqlRuns:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def succeeded(self, key: RunKey, sight: SourceSight, *, at_us: int) -> None:
+    def succeeded(self, key: RunKey, sight: SourceSight, *, at_us: int, took_us: int | None = None) -> None:
         """Note that a run succeeded."""
 
         def work(connection: Connection) -> None:
+            held = _held(connection, key)
+            took = held.took_last_us if took_us is None else (*held.took_last_us, took_us)
             done = replace(
-                _held(connection, key),
+                held,
                 succeeded_us=at_us,
                 read_us=sight.read_us,
                 complete_through_us=sight.complete_through_us,
@@ -38,6 +40,7 @@ class SqlRuns:
                 failures=0,
                 error="",
                 problem="",
+                took_last_us=took[-TIMED:],
             )
             _put(connection, done)
 

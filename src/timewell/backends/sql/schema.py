@@ -300,6 +300,7 @@ run = Table(
     _number("failures"),
     _text("error"),
     _text("problem"),
+    _text("took_last_us", default="[]"),
     comment="0 stands for never",
 )
 
