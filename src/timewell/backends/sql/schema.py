@@ -37,6 +37,7 @@ FORMATS = (
     "0004",
     "0005",
     "0006",
+    "0007",
 )  # ids of the migrations, oldest first; the last is this program's
 FORMAT = FORMATS[-1]
 
