@@ -105,30 +105,28 @@ def apply(
             raise UsageError(problem=problem, hint=f"timewell apply --plan {plan}")
         report = _apply_plan(session, plan, accept=accept, dry_run=dry_run)
 
-    def show(screen: Screen) -> None:
-        if not report.outcomes:
-            screen.line(f"there are no definitions in {place}")
-            return
-        rows = [(item.kind, item.name, item.version or None, item.action) for item in report.outcomes]
-        screen.table(("kind", "name", "version", "outcome"), rows)
-        if report.tests:
-            told = [item for item in report.tests if not item.passed]
-            screen.line(f"tests: {len(report.tests) - len(told)} passed")
-            for item in told:
-                screen.line(f"breaks a contract (policy log): {item}")
-        for lint in report.lints:
-            screen.line(f"worth a look: {lint.ref} {lint.message}")
-            screen.line(f"  {lint.hint}")
-        if dry_run:
-            screen.line("dry run: nothing was registered")
+    document = {name: plain(getattr(report, name)) for name in ("outcomes", "tests", "lints")}
+    return Answer(
+        document={**document, "dry_run": dry_run}, show=lambda screen: _show_applied(screen, report, str(place))
+    )
 
-    document = {
-        "outcomes": plain(report.outcomes),
-        "tests": plain(report.tests),
-        "lints": plain(report.lints),
-        "dry_run": dry_run,
-    }
-    return Answer(document=document, show=show)
+
+def _show_applied(screen: Screen, report: "RegisterReport", place: str) -> None:
+    if not report.outcomes:
+        screen.line(f"there are no definitions in {place}")
+        return
+    rows = [(item.kind, item.name, item.version or None, item.action) for item in report.outcomes]
+    screen.table(("kind", "name", "version", "outcome"), rows)
+    if report.tests:
+        told = [item for item in report.tests if not item.passed]
+        screen.line(f"tests: {len(report.tests) - len(told)} passed")
+        for item in told:
+            screen.line(f"breaks a contract (policy log): {item}")
+    for lint in report.lints:
+        screen.line(f"worth a look: {lint.ref} {lint.message}")
+        screen.line(f"  {lint.hint}")
+    if report.dry_run:
+        screen.line("dry run: nothing was registered")
 
 
 def _apply_plan(session: Session, file: Path, *, accept: bool, dry_run: bool) -> "RegisterReport":
