@@ -22,7 +22,7 @@ from timewell.watch.nightly.report import NightlyReport, NightRow, Shares
 from timewell.watch.notices import Notice, post, require_notifiers
 from timewell.watch.replay import ReplayOrder, replay
 from timewell.watch.replay_report import FeatureReplay, ReplayReport
-from timewell.watch.skew.measure import skew
+from timewell.watch.skew.measure import Look, skew
 from timewell.watch.skew.report import SENTENCES, SkewReport
 
 TOP: Final = 10
@@ -91,7 +91,8 @@ def nightly(project: Project, order: NightlyOrder, progress: Progress | None = N
     chosen = chosen[: order.top]
     said("comparing distributions", 0, len(chosen))
     skews = {
-        Name(one.group, one.version, one.feature): one for one in skew(project, _asked(chosen), window=order.since)
+        Name(one.group, one.version, one.feature): one
+        for one in skew(project, _asked(chosen), Look(window=order.since))
     }
     replayed = _replayed(project, order, chosen, said)
     rows = tuple(
