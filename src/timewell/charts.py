@@ -16,12 +16,11 @@ from typing import Final
 CSS: Final = """
 .tw-chart { --one: #0969da; --two: #8c959f; --line: #d0d7de; max-width: 100%; }
 .tw-chart text { font: 10px system-ui, sans-serif; fill: currentColor; }
-.tw-chart .one { fill: var(--one); stroke: var(--one); }
-.tw-chart .two { fill: var(--two); stroke: var(--two); }
-.tw-chart rect { stroke: none; }
+.tw-chart rect.one, .tw-chart circle.one { fill: var(--one); }
+.tw-chart rect.two, .tw-chart circle.two { fill: var(--two); }
 .tw-chart polyline { fill: none; stroke-width: 1.5; }
-.tw-chart polyline.two { stroke-dasharray: 4 3; }
-.tw-chart circle { stroke: none; }
+.tw-chart polyline.one { stroke: var(--one); }
+.tw-chart polyline.two { stroke: var(--two); stroke-dasharray: 4 3; }
 .tw-chart .limit { stroke: var(--line); }
 @media (prefers-color-scheme: dark) { .tw-chart { --one: #58a6ff; --two: #768390; --line: #444c56; } }
 """

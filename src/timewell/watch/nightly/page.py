@@ -16,7 +16,8 @@ from timewell.watch.nightly.report import NightlyReport, NightRow
 _STYLE: Final = f"""
 .tw-night {{ font: 14px/1.45 system-ui, sans-serif; color: #1f2328; max-width: 1060px; margin: 0 auto; padding: 16px;
   --good: #1a7f37; --bad: #cf222e; --unsure: #9a6700; --rule: #d0d7de; --soft: #59636e; }}
-.tw-night h1 {{ font-size: 20px; margin: 0 0 4px; }} .tw-night h2 {{ font-size: 15px; margin: 26px 0 6px; }}
+.tw-night h1 {{ font-size: 20px; margin: 0 0 4px; }} .tw-night h2 {{ font-size: 15px; margin: 12px 0 4px; }}
+.tw-night .pictures {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(360px, 1fr)); gap: 8px 32px; }}
 .tw-night p {{ margin: 4px 0; }} .tw-night .soft {{ color: var(--soft); }}
 .tw-night table {{ border-collapse: collapse; width: 100%; margin: 12px 0; }}
 .tw-night th, .tw-night td {{ padding: 5px 9px; border-bottom: 1px solid var(--rule); text-align: left; }}
@@ -61,7 +62,7 @@ def page(report: NightlyReport) -> str:
 def body(report: NightlyReport) -> str:
     """Return what is on the page, for a notebook, too."""
     length = format_duration(report.end_us - report.start_us)
-    about = f"{length} up to {format_instant(report.end_us)}, {len(report.rows)} of {report.online_features} online features"
+    about = f"{length} up to {format_instant(report.end_us)[:16].replace('T', ' ')} UTC, {len(report.rows)} of {report.online_features} online features"
     ranked = "most read first" if report.ranked_by == "reads" else "by name, since nothing was read"
     head = "".join(f"<th class='{kind}'>{name}</th>" for name, kind in _HEAD)
     table = f"<div class='wide'><table><tr>{head}</tr>{''.join(map(_line, report.rows))}</table></div>"
@@ -71,7 +72,7 @@ def body(report: NightlyReport) -> str:
     return (
         f"<div class='tw-night'><style>{_STYLE}</style><h1>{escape(report.title())}</h1>"
         f"<p class='soft'>{escape(about)}, {ranked}. A distance is the share of rows that would have to move for both "
-        f"sides to be alike.</p>{table}{notes}{pictures}</div>"
+        f"sides to be alike.</p>{table}{notes}<div class='pictures'>{pictures}</div></div>"
     )
 
 
@@ -116,4 +117,4 @@ def _pictures(row: NightRow, earlier: Sequence[float | None]) -> str:
         shown.append(f"<p>Causes of served values that differ: {escape(causes)}</p>")
     if row.cause and row.state == "bad":
         shown.append(f"<p>Likely: {escape(row.cause)}</p>")
-    return f"<h2 class='{row.state}'>{escape(row.name)}</h2>{''.join(shown)}" if shown else ""
+    return f"<div><h2 class='{row.state}'>{escape(row.name)}</h2>{''.join(shown)}</div>" if shown else ""
