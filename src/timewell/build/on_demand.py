@@ -91,11 +91,6 @@ def derived(resolved: Sequence[Resolved], catalog: Catalog) -> dict[str, Derived
     return found
 
 
-def inputs_of_all(resolved: Sequence[Resolved], catalog: Catalog) -> list[Resolved]:
-    """Return the stored features that on-demand ones among some are computed from; loads no function."""
-    return [needed for item in resolved for _, needed in _inputs_of(item, catalog) if needed is not None]
-
-
 def _inputs_of(item: Resolved, catalog: Catalog) -> tuple[tuple[Input, Resolved | None], ...]:
     return tuple(
         (each, catalog.resolve(each.reference) if each.kind == "feature" else None)

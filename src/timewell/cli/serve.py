@@ -70,14 +70,13 @@ def get(
 
 def _types(store: "FeatureStore", asked: list[str], service: str | None) -> tuple[dict[str, str], dict[str, str]]:
     """Return the types of the join keys, and of the request's values, that some features take."""
-    from timewell.build.on_demand import inputs_of_all  # the other verbs need none of it
-    from timewell.catalog.on_demand import pinned_inputs
+    from timewell.catalog.on_demand import pinned_inputs, stored_parts  # the other verbs need none of it
 
     catalog = store.catalog()
     resolved = catalog.resolve_all(asked, service=service)
     keys: dict[str, str] = {}
     given: dict[str, str] = {}
-    for found in (*resolved, *inputs_of_all(resolved, catalog)):
+    for found in (*resolved, *(part for item in resolved for part in stored_parts(catalog, item))):
         keys.update(zip(found.group.compiled.entity.key_names, found.group.key_types, strict=True))
         inputs = pinned_inputs(found.group, found.feature)
         given.update({one.reference: one.dtype for one in inputs if one.kind == "request"})

@@ -16,7 +16,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from timewell.build.on_demand import inputs_of_all
+from timewell.catalog.on_demand import stored_parts
 from timewell.errors import UsageError
 from timewell.serve.response import OnlineFeatures
 from timewell.server.access import Granted
@@ -152,7 +152,7 @@ class FeaturesEndpoint:
         except UsageError:
             granted.check_groups({None})  # who may not see a group is not told whether it is there
             raise
-        needed = [*resolved, *inputs_of_all(resolved, catalog)]
+        needed = [*resolved, *(part for item in resolved for part in stored_parts(catalog, item))]
         names = frozenset(item.group.compiled.name for item in needed)
         granted.check_groups(names)
         self._store.get_online_features(features, [], service=service)
