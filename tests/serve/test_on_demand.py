@@ -297,6 +297,24 @@ def test_a_look_up_is_served_as_any_other_function(fs: tw.FeatureStore) -> None:
     assert fs.get_online_features("code", users, request={"country": ["CA", "FR", None]}).rows == [[2], [0], [0]]
 
 
+@tw.transform(version="v2", name="country_to_id", returns="int64")
+def country_to_id_v2(country: str) -> int:
+    return {"US": 100}.get(country, -1)
+
+
+def test_a_promote_and_a_rollback_change_what_is_answered_and_a_pin_keeps_it(fs: tw.FeatureStore) -> None:
+    def ask(*names: str) -> list[object]:
+        return list(fs.get_online_features(list(names), [{}], request={"country": "US"}).rows[0])
+
+    assert ask("country_id") == [1]
+    fs.register_feature({"name": "country_id", "owner": "growth@company", "transform": country_to_id_v2}, bump=True)
+    assert ask("country_id", "country_id@v1", "country_id@v2") == [1, 1, 100]
+    fs.promote_shadow("country_id")
+    assert ask("country_id", "country_id@v1", "country_id@v2") == [100, 1, 100]
+    fs.rollback("country_id")
+    assert ask("country_id") == [1]
+
+
 def test_an_input_that_is_offline_only_is_named_with_what_needs_it(fs: tw.FeatureStore) -> None:
     fs.register_feature(
         {"name": "balance", "owner": "growth@company", "entity": "user_id", "source": "accounts", "ttl": "20d",
