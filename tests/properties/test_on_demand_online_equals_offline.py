@@ -27,13 +27,13 @@ from timewell.stores.arrow import to_arrow_type
 from timewell.testing.generators import KEY_TYPES, OTHER_POOLS, POOLS, VALUE_TYPES, World, random_world
 from timewell.types import DAY_US, format_instant, to_datetime
 
-STATED_WORLDS = 200
+STATED_WORLDS = 125
 FUNCTIONS = 3
 GIVEN = {**{name: VALUE_TYPES[name] for name in ("n", "x", "d", "s", "b")}, "date": "date", "timestamp": "timestamp"}
 
 
 def test_online_equals_offline_in_random_worlds(scale: Callable[..., int], tmp_path: Path) -> None:
-    for seed in range(scale(STATED_WORLDS, least=8)):
+    for seed in range(scale(STATED_WORLDS, least=5)):
         difference = first_difference(seed, tmp_path / str(seed))
         assert difference is None, f"seed {seed}: {difference}"
 
