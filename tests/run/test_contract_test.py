@@ -114,6 +114,34 @@ def test_a_function_that_sums_one_day_under_the_name_of_seven_is_found(fs: tw.Fe
     assert "the function computes the sum of 1d, not of the 7d that are declared" in found.detail
 
 
+GEO = """
+import timewell as tw
+
+@tw.transform(version="v1", returns="int64")
+def country_to_id(country: str) -> int:
+    return {"US": 1, "CA": 2}.get(country, 0)
+
+@tw.transform(version="v1")
+def per_price(amount_7d: float | None, price: float) -> float | None:
+    return None if amount_7d is None else amount_7d * (price + 1)
+
+country_id = tw.Feature(name="country_id", owner="a@b", transform=country_to_id)
+worth = tw.Feature(name="worth", owner="a@b", transform=per_price)
+"""
+
+
+def test_on_demand_features_are_tried_with_request_values_that_are_null_or_strange(fs: tw.FeatureStore) -> None:
+    (fs.project.root / "features" / "geo.py").write_text(GEO)
+    fs.apply()
+    report = fs.contract_test(["country_id", "worth"])  # of `amount_7d`, which is not asked for
+    assert {one.feature for one in report.results} == {"country_id", "worth"}
+    assert {one.case for one in report.results} == {"plain values", "nulls", "strange values"}
+    [failed] = report.failures
+    assert (failed.feature, failed.case) == ("worth", "nulls")
+    assert "raised TypeError" in failed.detail
+    assert [one.dtype for one in fs.contracts("country_id")] == ["int64"]
+
+
 @pytest.mark.parametrize("part", range(2))
 def test_random_definitions_pass(part: int, scale: Callable[[int], int], tmp_path: Path) -> None:
     for seed in range(part, scale(STATED_WORLDS) // 10, 2):

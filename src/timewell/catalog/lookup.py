@@ -218,6 +218,21 @@ class Catalog:
             sofar.update({feature.name: feature for feature in features})
         return [(registered, tuple(features.values())) for registered, features in chosen.values()]
 
+    def select_every(
+        self, asked: str | Iterable[str] | None
+    ) -> list[tuple[RegisteredGroup, tuple[CompiledFeature, ...]]]:
+        """Return what :meth:`select` does, features that are computed on demand among it."""
+        if asked is None:
+            return [(registered, registered.compiled.every_feature) for registered in self.live_groups()]
+        chosen: dict[tuple[str, str], tuple[RegisteredGroup, dict[str, CompiledFeature]]] = {}
+        for name in _names(asked):
+            registered = self.group_of(name)
+            whole = registered.compiled.name == name.partition("@")[0]
+            features = registered.compiled.every_feature if whole else (self.resolve(name).feature,)
+            _, sofar = chosen.setdefault(registered.key, (registered, {}))
+            sofar.update({feature.name: feature for feature in features})
+        return [(registered, tuple(features.values())) for registered, features in chosen.values()]
+
     def group_of(self, name: str) -> RegisteredGroup:
         """Return the group that a feature's or group's name means (``@version``: not the live one), whatever it stores."""
         group, _, version = name.partition("@")

@@ -64,7 +64,9 @@ class ComparedContract:
 def contracts(project: Project, features: str | Iterable[str] | None = None) -> list[FeatureContract]:
     """Return what features promise, all live ones by default; of one without a contract its type."""
     return [
-        contract_of(group, feature) for group, chosen in load_catalog(project).select(features) for feature in chosen
+        contract_of(group, feature)
+        for group, chosen in load_catalog(project).select_every(features)
+        for feature in chosen
     ]
 
 

@@ -15,14 +15,16 @@ from timewell.backfill.staging import Progress
 from timewell.build.stream import make_training_set
 from timewell.build.training import TrainingRequest
 from timewell.build.trainingset import TrainingSet
-from timewell.catalog.lookup import RegisteredGroup, load_catalog
+from timewell.catalog.lookup import Catalog, RegisteredGroup, load_catalog
 from timewell.clock import FrozenClock
 from timewell.define.compiled import CompiledFeature
 from timewell.materialize.online import materialize_online
 from timewell.run.proof.cases import ARRIVAL, BACK, EVENT, FORWARD, QUIET, Case, Material, Subject, builds, cases
+from timewell.run.proof.on_demand import NAMES, OnDemand, on_demand_of, prove_on_demand
 from timewell.run.proof.own import named, own_function
 from timewell.run.proof.report import CaseResult, ProofReport
 from timewell.run.proof.scratch import Asked, copy_code, fill, key_columns, key_of, material_of, scratch
+from timewell.run.proof.values import same
 from timewell.serve.reader import Ask, Reader
 from timewell.stores.project import Project
 from timewell.types import format_instant
@@ -41,10 +43,11 @@ def contract_test(project: Project, features: Features, *, progress: Progress | 
     UnknownFeature, UnknownGroup
     """
     began_s = time.monotonic()
-    chosen = load_catalog(project).select(features)
+    catalog = load_catalog(project)
+    chosen = catalog.select_every(features)
     results: list[CaseResult] = []
-    for batch in _batches(chosen):
-        results += _prove(project, batch, progress)
+    for batch in _batches([*chosen, *_inputs(catalog, chosen)]):
+        results += _prove(project, catalog, batch, progress)
     for group, wanted in chosen:
         results += named(group, wanted)
         results += own_function(project, group, wanted)
@@ -54,17 +57,25 @@ def contract_test(project: Project, features: Features, *, progress: Progress | 
 def planned(project: Project, features: Features = None) -> list[tuple[str, str]]:
     """Return feature and name of each case that :func:`contract_test` would make; without rows, hence at once."""
     found = []
-    for group, wanted in load_catalog(project).select(features):
+    for group, wanted in load_catalog(project).select_every(features):
         some = Material(group=group, good=[{}], bad=[{}] if group.compiled.filter else [], values=group.columns)
         made = [case.name for case in cases(some, QUIET)] if group.compiled.features else []
         for feature in wanted:
-            names = ["all"] if feature.transform else [*made, NULL_KEYS, *_LATER]
+            names = list(NAMES) if feature.transform else [*made, NULL_KEYS, *_LATER]
             found += [(feature.name, name) for name in names]
         found += [(one.feature, one.case) for one in named(group, wanted)]
     return found
 
 
 Chosen = tuple[RegisteredGroup, Sequence[CompiledFeature]]
+
+
+def _inputs(catalog: Catalog, chosen: Sequence[Chosen]) -> list[Chosen]:
+    """Return the groups that on-demand features are computed from and nobody asked for: none of their own is tried."""
+    asked = {group.key for group, _ in chosen}
+    demanded = [(group, feature) for group, wanted in chosen for feature in wanted if feature.transform is not None]
+    read = {one.key: one for group, feature in demanded for one in on_demand_of(catalog, group, feature).read}
+    return [(group, ()) for key, group in read.items() if key not in asked]
 
 
 def _batches(chosen: Sequence[Chosen]) -> list[list[Chosen]]:
@@ -115,42 +126,73 @@ class _Read:
     values: Mapping[str, object]
 
 
-def _prove(project: Project, batch: Sequence[Chosen], progress: Progress | None) -> Iterator[CaseResult]:
+def _prove(
+    project: Project, catalog: Catalog, batch: Sequence[Chosen], progress: Progress | None
+) -> Iterator[CaseResult]:
+    there = {group.key for group, _ in batch}
+    demanded = [on_demand_of(catalog, group, one) for group, wanted in batch for one in wanted if one.transform]
+    within = [one for one in demanded if {group.key for group in one.read} <= there]
+    for one in demanded:
+        if one not in within:
+            yield from _skipped(one.group, [one.feature], "its inputs are of versions that cannot be tried together")
     with TemporaryDirectory(prefix="timewell-proof-") as folder:
         copy = scratch(project, Path(folder) / "proof")
         try:
-            if any(group.compiled.on_demand for group, _ in batch):
+            if within:
                 copy_code(project, copy)
-            tried = []
-            for number, (group, wanted) in enumerate(batch):
-                _tell(progress, "cases", number, len(batch))
-                if group.compiled.on_demand:
-                    yield from _on_demand(group, wanted)
-                if stored := [feature for feature in wanted if feature.transform is None]:
-                    material = material_of(project, group, copy.root)
-                    if material.good:
-                        tried.append(_with_cases(group, stored, material))
-                    else:
-                        yield from _skipped(group, stored, "no generated row passes the filter")
-            if tried:
-                fill(copy, [(one.group, one.asked, one.timezone) for one in tried])
-                _read_all(copy, tried, progress)
-                for number, one in enumerate(tried):
-                    _tell(progress, "compare", number, len(tried))
-                    yield from _judged(copy, one)
-                _tell(progress, "compare", len(tried), len(tried))
+            tried = list(_prepared(project, copy, batch, progress))
+            for group, wanted in batch:
+                if group.compiled.features and group not in [one.group for one in tried]:
+                    stored = [feature for feature in wanted if feature.transform is None]
+                    yield from _skipped(group, stored, "no generated row passes the filter")
+            names = {one.feature.name for one in within}
+            sourceless = [(one.group, [], "UTC") for one in within if not one.group.key_types]
+            fill(copy, [*((one.group, one.asked, one.timezone) for one in tried), *_once(sourceless)], names)
+            _read_all(copy, tried, progress)
+            for number, one in enumerate(tried):
+                _tell(progress, "compare", number, len(tried))
+                yield from _judged(copy, one)
+            for each in within:
+                yield from prove_on_demand(copy, each, _last(tried, each))
+            _tell(progress, "compare", len(tried), len(tried))
         finally:
             copy.close()
+
+
+def _prepared(project: Project, copy: Project, batch: Sequence[Chosen], progress: Progress | None) -> Iterator[_Tried]:
+    """Make the cases of each group that stores something, where rows get through its filter."""
+    for number, (group, wanted) in enumerate(batch):
+        _tell(progress, "cases", number, len(batch))
+        if group.compiled.features:
+            material = material_of(project, group, copy.root)
+            if material.good:
+                yield _with_cases(group, [feature for feature in wanted if feature.transform is None], material)
+
+
+Filled = tuple[RegisteredGroup, Sequence[Asked], str]
+
+
+def _once(groups: Sequence[Filled]) -> list[Filled]:
+    return list({group.key: (group, asked, zone) for group, asked, zone in groups}.values())
+
+
+def _last(tried: Sequence[_Tried], each: OnDemand) -> list[int]:
+    """Return the entities of the last build, by number, of a group that a feature is computed from."""
+    for one in tried:
+        if one.group.key in {group.key for group in each.read}:
+            last_us = max(case.at_us for case in one.cases)
+            return [
+                place
+                for case, places in zip(one.cases, one.places, strict=True)
+                if case.at_us == last_us
+                for place in places
+            ]
+    return []
 
 
 def _tell(progress: Progress | None, label: str, done: int, total: int) -> None:
     if progress:
         progress(label, done, total)
-
-
-def _on_demand(group: RegisteredGroup, wanted: Sequence[CompiledFeature]) -> Iterator[CaseResult]:
-    features = [feature for feature in wanted if feature.transform is not None]
-    yield from _skipped(group, features, "computed on demand, by one function on both sides")
 
 
 def _skipped(group: RegisteredGroup, features: Sequence[CompiledFeature], why: str) -> Iterator[CaseResult]:
@@ -178,14 +220,14 @@ def _with_cases(group: RegisteredGroup, wanted: Sequence[CompiledFeature], mater
 def _read_all(copy: Project, tried: Sequence[_Tried], progress: Progress | None) -> None:
     """Build and read at each instant in order: what a build leaves behind is read after the next one, too."""
     clock, reader = cast("FrozenClock", copy.clock), Reader(copy)
-    instants = sorted({case.at_us for one in tried for case in one.cases})
+    instants = sorted({case.at_us for one in tried for case in one.cases}) or [QUIET]
     try:
         for number, at_us in enumerate(instants):
             _tell(progress, "read online", number, len(instants))
             clock.set(format_instant(at_us))
             materialize_online(copy, feature=None, since=None, as_of=None, progress=None)
             reader.forget_epoch()
-            for one in tried:
+            for one in (one for one in tried if one.wanted):
                 _read(reader, clock, one, at_us)
         _tell(progress, "read online", len(instants), len(instants))
     finally:
@@ -225,6 +267,8 @@ def _ask(reader: Reader, one: _Tried, due: Sequence[tuple[int, int]], when: tupl
 
 def _judged(copy: Project, one: _Tried) -> Iterator[CaseResult]:
     """Compare what was read with training data: as of the build, and for what dies with its own row as of the read."""
+    if not one.wanted:
+        return
     wanted = sorted({(read.place, at) for read in one.found for at in (read.built_us, read.at_us)})
     trained = _trained(copy, one, wanted)
     by_case: dict[str, list[_Read]] = {}
@@ -257,7 +301,7 @@ def _compared(
     wrong, first = 0, ""
     for read in reads:
         expected = _expected(one, feature, read, trained)
-        if not _same(expected, read.values[feature.name]):
+        if not same(expected, read.values[feature.name]):
             wrong += 1
             first = first or _told(one, feature, read, expected)
     version = one.group.compiled.version
@@ -297,8 +341,3 @@ def _told(one: _Tried, feature: CompiledFeature, read: _Read, expected: object) 
 
 def _instant(at_us: object) -> str:
     return format_instant(at_us) if isinstance(at_us, int) else "null"
-
-
-def _same(expected: object, found: object) -> bool:
-    """Whether two values are equal in value and type; NaN equals NaN, also inside lists."""
-    return type(expected) is type(found) and (expected == found or repr(expected) == repr(found))

@@ -7,7 +7,7 @@ of it is reached.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -179,10 +179,14 @@ def _another(value: object) -> object:
     return f"{value} {number}" if isinstance(value, str) else type(value)(number)
 
 
-def definition_of(group: RegisteredGroup, source: str) -> FeatureGroup:
-    """Return a group's definition for the scratch copy: over its own rows, all of it readable online, nothing refused."""
+def definition_of(group: RegisteredGroup, source: str, on_demand: Collection[str]) -> FeatureGroup:
+    """Return a group's definition for the scratch copy: over its own rows, all of it readable online, nothing refused.
+
+    Of on-demand features those that are named.
+    """
     features = []
-    for feature in group.definition.features:
+    stored = [one for one in group.definition.features if one.transform is None or one.name in on_demand]
+    for feature in stored:
         compiled = group.compiled.feature(feature.name)
         update: dict[str, object] = {"contract": None, "tests": ()}
         if compiled.transform is None:
@@ -195,16 +199,19 @@ def definition_of(group: RegisteredGroup, source: str) -> FeatureGroup:
     return group.definition.model_copy(update=update)
 
 
-def fill(to: Project, groups: Sequence[tuple[RegisteredGroup, Sequence[Asked], str]]) -> None:
-    """Write the rows of groups, and register them."""
+def fill(
+    to: Project, groups: Sequence[tuple[RegisteredGroup, Sequence[Asked], str]], on_demand: Collection[str] = ()
+) -> None:
+    """Write the rows of groups, and register them: those with on-demand features last, after what they are computed from."""
     loaded = Loaded()
     named = {group.compiled.entity.name: group.compiled.entity for group, _, _ in groups if group.key_types}
     for entity in named.values():
         loaded.add(entity, "")
-    for number, (group, asked, zone) in enumerate(groups):
+    ordered = sorted(groups, key=lambda each: (bool(each[0].compiled.on_demand), not each[0].key_types))
+    for number, (group, asked, zone) in enumerate(ordered):
         name = f"proof_{number}"
         if group.key_types:
             pq.write_table(source_rows(group, asked, zone), to.root / f"{name}.parquet")
             loaded.add(alone_source(group, name, f"{name}.parquet"), "")
-        loaded.add(definition_of(group, name), "")
+        loaded.add(definition_of(group, name, on_demand), "")
     register(to, loaded)

@@ -110,3 +110,8 @@ def time_column(instants: Sequence[int | None], dtype: str, *, timezone: str, da
     if dtype == "string":
         return pa.array([None if each is None else each.isoformat(timespec="microseconds") for each in moments])
     return pa.array(moments, pa.timestamp("us", tz="UTC"))
+
+
+def same(expected: object, found: object) -> bool:
+    """Whether two values are equal in value and type; NaN equals NaN, also inside lists."""
+    return type(expected) is type(found) and (expected == found or repr(expected) == repr(found))
