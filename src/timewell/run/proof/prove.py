@@ -132,9 +132,9 @@ def _prove(
     there = {group.key for group, _ in batch}
     demanded = [on_demand_of(catalog, group, one) for group, wanted in batch for one in wanted if one.transform]
     within = [one for one in demanded if {group.key for group in one.read} <= there]
-    for one in demanded:
-        if one not in within:
-            yield from _skipped(one.group, [one.feature], "its inputs are of versions that cannot be tried together")
+    for each in demanded:
+        if each not in within:
+            yield from _skipped(each.group, [each.feature], "its inputs are of versions that cannot be tried together")
     with TemporaryDirectory(prefix="timewell-proof-") as folder:
         copy = scratch(project, Path(folder) / "proof")
         try:
@@ -146,7 +146,7 @@ def _prove(
                     stored = [feature for feature in wanted if feature.transform is None]
                     yield from _skipped(group, stored, "no generated row passes the filter")
             names = {one.feature.name for one in within}
-            sourceless = [(one.group, [], "UTC") for one in within if not one.group.key_types]
+            sourceless: list[Filled] = [(one.group, [], "UTC") for one in within if not one.group.key_types]
             fill(copy, [*((one.group, one.asked, one.timezone) for one in tried), *_once(sourceless)], names)
             _read_all(copy, tried, progress)
             for number, one in enumerate(tried):
