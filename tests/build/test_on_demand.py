@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import timewell as tw
+from timewell.build import on_demand
 from timewell.define import transform
 from timewell.errors import (
     DefinitionError,
@@ -431,3 +432,12 @@ def test_what_yaml_says_of_a_function_must_be_so(fs: tw.FeatureStore) -> None:
         fs.register_feature({**given, "transform": {"function": "numbers.py:twice", "version": "v2"}})
     with pytest.raises(TransformChanged):
         fs.register_feature({**given, "transform": {"function": "numbers.py:twice", "hash": "0" * 32}})
+
+
+def test_a_long_spine_is_computed_in_pieces(fs: tw.FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    fs.register_feature({"name": "country_id", "owner": "a@b", "transform": country_to_id})
+    rows, asked = spine(country=["US", None, "CA", "FR"]), ["country_id", "days_since_signup"]
+    whole = fs.get_historical_features(rows, features=asked).to_arrow()
+    monkeypatch.setattr(on_demand, "PIECE_ROWS", 3)
+    assert fs.get_historical_features(rows, features=asked).to_arrow() == whole
+    assert fs.get_historical_features(rows.slice(0, 0), features=asked).to_arrow().num_rows == 0

@@ -23,6 +23,8 @@ from timewell.errors import MissingRequestValue
 from timewell.stores.arrow import to_arrow_type
 from timewell.stores.offline import EngineSession
 
+PIECE_ROWS = 1_000_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Derived:
@@ -115,14 +117,25 @@ def refuse_missing(on_demand: Mapping[str, Derived], schema: pa.Schema) -> None:
 
 def on_demand_column(session: EngineSession, each: Derived, spine: Spine, found: Retrieved) -> pa.ChunkedArray:
     """Return the values of one on-demand feature for every row of a spine."""
-    columns = {given.parameter: _input(given, needed, spine, found) for given, needed in each.inputs}
-    values = evaluate(each.transform, columns, rows=spine.rows, session=session)
-    return pa.chunked_array([values], to_arrow_type(each.transform.returns))
+    parts = []
+    for start in range(0, spine.rows, PIECE_ROWS):  # one Arrow array holds 2 GB of text at most
+        rows = min(PIECE_ROWS, spine.rows - start)
+        columns = {
+            given.parameter: _input(given, _whole(given, needed, spine, found).slice(start, rows))
+            for given, needed in each.inputs
+        }
+        parts.append(evaluate(each.transform, columns, rows=rows, session=session))
+    return pa.chunked_array(parts, to_arrow_type(each.transform.returns))
 
 
-def _input(given: Input, needed: Resolved | None, spine: Spine, found: Retrieved) -> pa.Array | pa.ChunkedArray:
+def _whole(given: Input, needed: Resolved | None, spine: Spine, found: Retrieved) -> pa.Array | pa.ChunkedArray:
     if needed is not None:
         return found.columns[needed.group.key][needed.feature.name]
+    return spine.instants if given.kind == "now" else spine.table[given.reference]
+
+
+def _input(given: Input, piece: pa.Array | pa.ChunkedArray) -> pa.Array:
     if given.kind == "now":
-        return spine.instants.cast(pa.timestamp("us", tz="UTC"))
-    return as_input(spine.table[given.reference], given.dtype, given.reference, table="the spine")
+        return piece.cast(pa.timestamp("us", tz="UTC"))
+    table = "the spine" if given.kind == "request" else "the features"
+    return as_input(piece, given.dtype, given.reference, table=table)

@@ -149,9 +149,9 @@ def as_input(column: pa.Array | pa.ChunkedArray, dtype: str, name: str, *, table
     WrongColumnType
         It is of another type, or does not fit without loss.
     """
-    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(whole, pa.ChunkedArray):  # no chunk at all
-        whole = pa.array([], whole.type)
+    whole = column
+    if isinstance(column, pa.ChunkedArray):
+        whole = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     found, wanted = from_arrow_type(whole.type), to_arrow_type(dtype)
     if whole.type == wanted:
         return whole
