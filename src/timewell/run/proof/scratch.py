@@ -188,10 +188,10 @@ def definition_of(group: RegisteredGroup, source: str, on_demand: Collection[str
     stored = [one for one in group.definition.features if one.transform is None or one.name in on_demand]
     for feature in stored:
         compiled = group.compiled.feature(feature.name)
-        update: dict[str, object] = {"contract": None, "tests": ()}
+        update: dict[str, object] = {"contract": None}
         if compiled.transform is None:
             online = COMPUTED if compiled.computed else True
-            update |= {"online": online, "ttl": compiled.ttl_us or TTL_US, "tier": None}
+            update |= {"tests": (), "online": online, "ttl": compiled.ttl_us or TTL_US, "tier": None}
         features.append(feature.model_copy(update=update))
     update = {"features": tuple(features), "tests": None, "validation": None, "tier": None, "refresh": None}
     if group.definition.source is not None:
