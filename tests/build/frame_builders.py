@@ -1,4 +1,5 @@
-"""Functions that build training frames as people write them: twenty that know the future, and twenty that do not.
+"""Functions that build training frames as people write them: more than twenty that know the future, and twenty that
+do not.
 
 Each gets the frames by name and the spine, ``labels(user_id, label_ts, churned)``. ``payments`` are events with an arrival time,
 ``plans`` are states, valid from their own instant on.
@@ -158,6 +159,30 @@ def counted_before_it_arrived(sources, spine):
     both = joined(sources, spine)
     past = both[both["paid_at"] < both["label_ts"]]
     return per_label(spine, past.groupby("row").size(), "payments")
+
+
+@leaky
+def first_payment_of_all_time(sources, spine):
+    """It is of the past for all but those who never paid before."""
+    first = sources["payments"].groupby("user_id")["paid_at"].min().rename("first")
+    found = spine.merge(first, on="user_id", how="left")
+    found["days"] = (found["label_ts"] - found["first"]).dt.days.clip(lower=0)
+    return found.drop(columns="first")
+
+
+@leaky
+def great_cash_payments_ever(sources, spine):
+    """There may be none of these in the data."""
+    payments = sources["payments"]
+    counts = payments[(payments["amount"] > 300) & (payments["kind"] == "cash")].groupby("user_id").size()
+    return spine.assign(great=spine["user_id"].map(counts).fillna(0).to_numpy())
+
+
+@leaky
+def greatest_before_it_arrived(sources, spine):
+    both = joined(sources, spine)
+    past = both[both["paid_at"] < both["label_ts"]]
+    return per_label(spine, past.groupby("row")["amount"].max(), "greatest")
 
 
 # --- polars, SQL and plain Python, leaking ---------------------------------------------------------------------------

@@ -26,6 +26,7 @@ LAST = 2**63 - 1
 _UNITS_NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _DAY_NS = 86_400 * 10**9
 _FAR = 1_000
+_MOST_WORDS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,9 +157,13 @@ def planted(
     """Return a source with new rows for some entities, that are visible from the first future instant on.
 
     ``wanted`` holds spine rows. Where events have arrival times, some of the new rows happened in time and came late,
-    or came in time and are stamped with the future. Returns the frame and the number of new rows.
+    or came in time and are stamped with the future. Each is there twice, with numbers far up and far down, and once
+    more so for each of a column's few words: a function may look at the greatest refund only. Returns the frame and the
+    number of new rows.
     """
-    times = _planted_times(source, t)
+    words = {name: _words(source.frame.column(name)) for name in source.value_names}
+    turns = 1 + max((len(some) for some in words.values()), default=0)
+    times = [time for time in _planted_times(source, t) for _sign in (-1, 1)] * turns
     wanted = _with_keys(wanted, source.keys)
     count = len(wanted) * len(times)
     if not count or not len(source.frame):
@@ -170,10 +175,38 @@ def planted(
         if keys is not None and kept is not None:
             new = new.put(name, pc.cast(keys.take(asked), _plain_type(kept.type)))
     new = altered(new, source.value_names, np.ones(count, np.bool_), chance, gently=gently)
+    turn = np.tile(np.repeat(np.arange(turns), len(times) // turns), len(wanted))
+    for name, some in words.items():
+        if some:
+            new = _spoken(new, name, some, turn)
     new = new.put(source.event_name, source.event.write([event for event, _ in times] * len(wanted)))
     if source.arrival_name is not None and source.arrival is not None:
         new = new.put(source.arrival_name, source.arrival.write([arrival for _, arrival in times] * len(wanted)))
     return source.frame.stack(new).take(_merged_order(source, new)), count
+
+
+def _words(column: pa.ChunkedArray | None) -> list[str]:
+    """Return the different texts of a column, of many the most common and the rarest."""
+    if column is None:
+        return []
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return []
+    counts = pc.value_counts(column.drop_null()).to_pylist()
+    found = [each["values"] for each in sorted(counts, key=lambda each: (-each["counts"], each["values"]))]
+    half = _MOST_WORDS // 2
+    return found if len(found) <= _MOST_WORDS else found[:half] + found[-half:]
+
+
+def _spoken(frame: Frame, name: str, words: Sequence[str], turn: Places) -> Frame:
+    """Return a frame with the turn's word in each row; those of turn nought keep their own."""
+    column = frame.column(name)
+    if column is None:
+        return frame
+    spoken = pa.array([words[(number - 1) % len(words)] for number in turn.tolist()], _plain_type(column.type))
+    own = column.cast(_plain_type(column.type))
+    return frame.put(name, pa.chunked_array([pc.if_else(pa.array(turn > 0), spoken, own.combine_chunks())]))
 
 
 def _with_keys(wanted: Frame, keys: Sequence[str]) -> Frame:

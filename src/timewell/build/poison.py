@@ -7,15 +7,16 @@ feature of a row at or before that instant which comes out otherwise has seen th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict, TypeVar, Unpack
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from timewell.build.aligned import Features, differences, read_features
 from timewell.build.native import Frame, Places, frame_of
-from timewell.build.perturb import Ticks, TimeColumn, TimedSource, altered, changed, dropped, planted, time_column
+from timewell.build.perturb import LAST, Ticks, TimeColumn, TimedSource, altered, changed, dropped, planted, time_column
 from timewell.build.poison_report import How, Leak, Poisoned, PoisonReport
 from timewell.define.source import Closed
 from timewell.errors import UsageError, did_you_mean
@@ -109,9 +110,10 @@ def poison_audit(
     rows, seed = options.get("rows", ROWS), options.get("seed", 0)
     if rows < 1:
         raise UsageError(problem=f"rows is a number of rows, not {rows!r}", hint=f"Give rows={ROWS}.")
-    asked = _Asked.of(spine, spine_time, rows, np.random.default_rng(seed))
+    chance = np.random.default_rng(seed)
+    asked = _Asked.of(spine, spine_time, rows, chance)
     timed = _timed_sources(sources, asked, event_times, options)
-    trial = _Trial(build, sources, timed, asked, seed)
+    trial = _Trial(build, sources, timed, _with_newcomers(asked, timed, rows, chance), seed)
     return trial.report(trial.leaks())
 
 
@@ -216,6 +218,34 @@ def _may_be_key(column: pa.ChunkedArray | None) -> bool:
         return False
     unlike_keys = (pa.types.is_floating, pa.types.is_decimal, pa.types.is_temporal, pa.types.is_nested)
     return not any(kind(column.type) for kind in unlike_keys)
+
+
+def _with_newcomers(asked: _Asked, timed: Sequence[TimedSource], rows: int, chance: np.random.Generator) -> _Asked:
+    """See to it that some of the instants are of entities without a past in each source, where there are such.
+
+    For all others the first payment of all time is one of the past.
+    """
+    a_source = max(1, rows // 4 // len(timed))
+    wanted: list[int] = []
+    for source in timed if rows > len(timed) else ():
+        wanted += chance.permutation(np.unique(asked.ticks[_is_new(source, asked)]))[:a_source].tolist()
+    others = [t for t in chance.permutation(asked.instants).tolist() if t not in wanted]
+    return replace(asked, instants=sorted([*dict.fromkeys(wanted), *others][: len(asked.instants)]))
+
+
+def _is_new(source: TimedSource, asked: _Asked) -> npt.NDArray[np.bool_]:
+    """Tell for each row of the spine whether its entity has keys, but no row of the past."""
+    columns = [(source.frame.column(name), asked.spine.column(name)) for name in source.keys]
+    known = [(one.to_pylist(), other.to_pylist()) for one, other in columns if one is not None and other is not None]
+    if not known or len(known) < len(columns):
+        return np.zeros(len(asked.spine), np.bool_)
+    first: dict[tuple[object, ...], int] = {}
+    for key, seen in zip(zip(*(one for one, _ in known), strict=True), source.visible.tolist(), strict=True):
+        first[key] = min(seen, first.get(key, seen))
+    keys = list(zip(*(other for _, other in known), strict=True))
+    begins = np.array([first.get(key, LAST) for key in keys], np.int64)
+    there = np.array([None not in key for key in keys], np.bool_)
+    return there & (begins >= asked.ticks if source.closed == "left" else begins > asked.ticks)
 
 
 # --- the runs --------------------------------------------------------------------------------------------------------
