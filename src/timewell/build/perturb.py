@@ -238,16 +238,20 @@ def _merged_order(source: TimedSource, new: Frame) -> Places:
     # Perhaps sorted by key and then time: each new row goes after the last earlier row of its key.
     after = np.full(len(new), float(count))
     columns = [(source.frame.column(name), new.column(name)) for name in source.keys]
-    for number in range(len(new)):
-        same = np.ones(count, np.bool_)
-        for old, own in columns:
-            if old is not None and own is not None:
+    pairs = [(old, own) for old, own in columns if old is not None and own is not None]
+    rows_of: dict[tuple[object, ...], Places] = {}
+    for number, key in enumerate(zip(*(own.to_pylist() for _, own in pairs), strict=True)):
+        if key not in rows_of:
+            same = np.ones(count, np.bool_)
+            for old, own in pairs:
                 same &= np.asarray(pc.fill_null(pc.equal(old, own[number]), False).to_numpy())
-        places = np.flatnonzero(same)
+            rows_of[key] = np.flatnonzero(same)
+        places = rows_of[key]
         if len(places):
             earlier = places[source.event.ticks[places] <= written[number]]
             after[number] = earlier[-1] + 0.5 if len(earlier) else places[0] - 0.5
-    return np.argsort(np.concatenate([np.arange(count, dtype=np.float64), after]), kind="stable")
+    places_first = np.concatenate([np.arange(count, dtype=np.float64), after])
+    return np.lexsort((np.concatenate([source.event.ticks, written]), places_first))
 
 
 def _plain_type(dtype: pa.DataType) -> pa.DataType:
