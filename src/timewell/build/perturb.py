@@ -240,7 +240,8 @@ def _merged_order(source: TimedSource, new: Frame) -> Places:
     columns = [(source.frame.column(name), new.column(name)) for name in source.keys]
     pairs = [(old, own) for old, own in columns if old is not None and own is not None]
     rows_of: dict[tuple[object, ...], Places] = {}
-    for number, key in enumerate(zip(*(own.to_pylist() for _, own in pairs), strict=True)):
+    keys = zip(*(own.to_pylist() for _, own in pairs), strict=True) if pairs else [()] * len(new)
+    for number, key in enumerate(keys):
         if key not in rows_of:
             same = np.ones(count, np.bool_)
             for old, own in pairs:
