@@ -195,3 +195,10 @@ def test_the_same_samples_give_the_same_answer_and_it_prints_copies_and_is_json(
     assert "verdict" in dir(found)
     with pytest.raises(AttributeError, match="no attribute 'verdikt'"):
         _ = found.verdikt
+
+
+def test_the_share_of_what_is_not_known_is_told_on_both_sides() -> None:
+    one, other = [1] * 700 + [0] * 300, [1] * 900 + [0] * 100
+    found = compare(one, other, unseen=0)
+    assert (found.unseen_a, found.unseen_b, found.unseen_share) == (0.3, 0.1, 0.0)
+    assert compare(one, other).unseen_a is None

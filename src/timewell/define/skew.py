@@ -20,7 +20,10 @@ class SkewLimit(Definition):
         A distance of :func:`timewell.distribution_diff`.
     threshold
         The distance itself, above 0 and up to 1.
+    unseen
+        The value that stands for all that is not known, such as 0 of a look-up: its share is told on both sides.
     """
 
     metric: Metric = "total_variation"
     threshold: float = Field(default=0.05, gt=0, le=1)
+    unseen: int | str | bool | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -45,7 +45,7 @@ class Column:
     def counts(self) -> dict[str, int]:
         """Number of rows of each category, by its text."""
         counted = pc.value_counts(self.values)
-        names = [_text(value) for value in counted.field(0).to_pylist()]
+        names = [category_text(value) for value in counted.field(0).to_pylist()]
         return dict(zip(names, counted.field(1).to_pylist(), strict=True))
 
     @cached_property
@@ -141,7 +141,8 @@ def _number(array: pa.Array) -> tuple[Kind, pa.Array]:
     return "number", pa.array(whole, mask=mask)
 
 
-def _text(value: Any) -> str:  # noqa: ANN401  # whatever the column holds
+def category_text(value: object) -> str:
+    """Return a category as it is counted."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ import pyarrow as pa
 from timewell.define.skew import Metric
 from timewell.errors import UsageError
 from timewell.watch.skew.cells import BINS, FINE, Categories, Cells, Floats, category_cells, number_cells
-from timewell.watch.skew.column import Column, is_categorical, read_column
+from timewell.watch.skew.column import Column, category_text, is_categorical, read_column
 from timewell.watch.skew.difference import Bucket, DistributionDiff, Measured, Verdict
 from timewell.watch.skew.distances import DISTANCES, NUMERIC
 from timewell.watch.skew.noise import noise_floor, standard_error, would_be_seen
@@ -44,6 +45,7 @@ def distribution_diff(
     metric: Metric = "total_variation",
     threshold: float = THRESHOLD,
     kind: ValueKind | None = None,
+    unseen: object = None,
 ) -> DistributionDiff:
     """Return how far two columns lie apart: a number in [0, 1] that supports ``<`` and says how it was judged.
 
@@ -61,6 +63,9 @@ def distribution_diff(
     kind
         ``categorical`` or ``numeric``. Without it texts, bools and whole numbers of up to 256 different values are
         categorical, for 7 is not near 8 where both are codes; all other numbers are binned.
+    unseen
+        The category that stands for all that is not known, such as 0 of a look-up: ``unseen_a`` and ``unseen_b`` tell its
+        share.
 
     Returns
     -------
@@ -80,7 +85,7 @@ def distribution_diff(
     >>> tw.distribution_diff(served, trained) < 0.05
     False
     """
-    found = compare(a, b, metric=metric, threshold=threshold, kind=kind)
+    found = compare(a, b, metric=metric, threshold=threshold, kind=kind, unseen=unseen)
     if found.verdict == "not enough data":
         warnings.warn(str(found), NotEnoughData, stacklevel=2)
     return found
@@ -93,10 +98,11 @@ def compare(
     metric: Metric = "total_variation",
     threshold: float = THRESHOLD,
     kind: ValueKind | None = None,
+    unseen: object = None,
 ) -> DistributionDiff:
     """Do as :func:`distribution_diff` without a warning."""
     _refuse(metric, threshold, kind)
-    whole = _unpaired(a, b, metric=metric, threshold=threshold, kind=kind)
+    whole = _unpaired(a, b, metric=metric, threshold=threshold, kind=kind, unseen=unseen)
     if not (isinstance(a, Paired) and isinstance(b, Paired) and a.pairs_with(b)):
         return whole
     places = differing(a.values, b.values)
@@ -109,7 +115,9 @@ def compare(
     return judged_by_pairs(whole, _unpaired(*moved, metric=metric, threshold=threshold, kind=kind))
 
 
-def _unpaired(a: object, b: object, *, metric: Metric, threshold: float, kind: ValueKind | None) -> DistributionDiff:
+def _unpaired(
+    a: object, b: object, *, metric: Metric, threshold: float, kind: ValueKind | None, unseen: object = None
+) -> DistributionDiff:
     one, other = (side if isinstance(side, Sketch) else read_column(side) for side in (a, b))
     if isinstance(one, Sketch) or isinstance(other, Sketch):
         one, other = (side if isinstance(side, Sketch) else Sketch().add(side) for side in (one, other))
@@ -121,8 +129,20 @@ def _unpaired(a: object, b: object, *, metric: Metric, threshold: float, kind: V
         categorical = _kind(one, other, _different(one, other), metric, kind)
         cells = _cells(one, other, categorical=categorical, metric=metric)
         error, shares = 0.0, (one.counts, other.counts) if categorical else ({}, {})
-    unseen = _unseen(*shares, int(cells.one.sum())) if categorical else 0.0
-    return DistributionDiff(_judged(cells, metric, threshold, categorical=categorical, error=error, unseen=unseen))
+    found = _judged(cells, metric, threshold, categorical=categorical, error=error)
+    if categorical:
+        found = replace(found, unseen_share=_unseen(*shares, found.n_a))
+    if categorical and unseen is not None:
+        name = category_text(unseen)
+        one_share, other_share = (
+            side.get(name, 0) / max(1, rows) for side, rows in zip(shares, _sizes(found), strict=True)
+        )
+        found = replace(found, unseen_a=one_share, unseen_b=other_share)
+    return DistributionDiff(found)
+
+
+def _sizes(found: Measured) -> tuple[int, int]:
+    return found.n_a, found.n_b
 
 
 def _refuse(metric: str, threshold: object, kind: str | None) -> None:
@@ -192,9 +212,7 @@ def _unseen(one: Mapping[str, int], other: Mapping[str, int], rows: int) -> floa
     return sum(count for name, count in one.items() if name not in other) / max(1, rows)
 
 
-def _judged(
-    cells: Cells, metric: Metric, threshold: float, *, categorical: bool, error: float, unseen: float
-) -> Measured:
+def _judged(cells: Cells, metric: Metric, threshold: float, *, categorical: bool, error: float) -> Measured:
     distance = DISTANCES[metric]
     sizes = int(cells.one.sum()), int(cells.other.sum())
     needed, floor, measured = 0, 1.0, 0.0
@@ -223,7 +241,7 @@ def _judged(
         n_b=sizes[1],
         null_share_a=float(one[0]),
         null_share_b=float(other[0]),
-        unseen_share=unseen,
+        unseen_share=0.0,
         needed=needed,
         worst=tuple(
             Bucket(label=cells.labels[place], share_a=float(one[place]), share_b=float(other[place]))

@@ -54,6 +54,9 @@ class Measured:
         Share of rows that are null; nulls are a cell of their own.
     unseen_share
         Share of the first side's rows whose category the second side does not have; 0 for numbers.
+    unseen_a, unseen_b
+        Share of rows with the category that stands for all that is not known, such as a look-up's default; ``None``
+        where none was named.
     needed
         Rows that each side needs, roughly, to tell a shift as great as the threshold; 0 where there are enough.
     worst
@@ -74,6 +77,8 @@ class Measured:
     unseen_share: float
     needed: int
     worst: tuple[Bucket, ...]
+    unseen_a: float | None = None
+    unseen_b: float | None = None
 
 
 class DistributionDiff(float):

@@ -141,7 +141,7 @@ def _of_rows(project: Project, part: Sequence[tuple[Resolved, Sample]], training
 
 def _report(project: Project, item: Resolved, online: Sample, offline: Sample) -> SkewReport:
     limit = item.feature.skew or _LIMIT
-    diff = compare(online, offline, metric=limit.metric, threshold=limit.threshold)
+    diff = compare(online, offline, metric=limit.metric, threshold=limit.threshold, unseen=limit.unseen)
     paired = online.pairs_with(offline)
     pairs = look_at_pairs(project, item, online, offline.values) if paired else _NOTHING
     return SkewReport(
@@ -216,6 +216,8 @@ def _record(report: SkewReport, diff: DistributionDiff) -> SkewRecord:
             "null_share_online": found.null_share_a,
             "null_share_offline": found.null_share_b,
             "unseen_share": found.unseen_share,
+            "unseen_online": found.unseen_a,
+            "unseen_offline": found.unseen_b,
             "mismatched": report.mismatched if report.paired else None,
             "cause": report.cause,
             "causes": dict(report.causes),

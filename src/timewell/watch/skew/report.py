@@ -102,6 +102,8 @@ class SkewReport:
         ]
         if found.needed:
             lines.append(f"  about {found.needed:,} rows of each side are needed")
+        if found.unseen_a is not None and found.unseen_b is not None:
+            lines.append(f"  unseen: {found.unseen_a:.2%} online, {found.unseen_b:.2%} offline")
         if self.paired:
             lines.append(f"  {self.mismatched:.2%} of the pairs differ")
         if self.cause:
