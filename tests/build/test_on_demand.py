@@ -242,7 +242,7 @@ def test_code_that_is_not_what_was_registered_computes_nothing(tmp_path: Path, m
         ({"empty": 0}, "it takes no empty"),
         ({"tests": [{"type": "unique"}]}, "it takes no tests"),
         ({"inputs": {"contry": "country"}}, "has no input 'contry'. Did you mean 'country'"),
-        ({"entity": "user_id"}, "it takes no entity"),
+        ({"source": "users"}, "it takes no source"),
         ({"inputs": {"country": "days_since_signup"}}, "is computed on demand, too"),
     ],
 )
@@ -441,3 +441,10 @@ def test_a_long_spine_is_computed_in_pieces(fs: tw.FeatureStore, monkeypatch: py
     monkeypatch.setattr(on_demand, "PIECE_ROWS", 3)
     assert fs.get_historical_features(rows, features=asked).to_arrow() == whole
     assert fs.get_historical_features(rows.slice(0, 0), features=asked).to_arrow().num_rows == 0
+
+
+def test_an_entity_may_be_named_for_people(fs: tw.FeatureStore) -> None:
+    given = {"name": "country_id", "owner": "a@b", "transform": country_to_id}
+    fs.register_feature(given)
+    assert fs.register_feature({**given, "entity": "user_id"}).outcomes[0].action == "metadata"
+    assert column(fs, spine(country=["US", "CA", "DE", ""]), "country_id") == [1, 2, 4, 0]

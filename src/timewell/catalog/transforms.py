@@ -6,6 +6,7 @@ the definitions folder; and it is used only if its digest is the registered one.
 
 from __future__ import annotations
 
+import logging
 import sys
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,6 +18,7 @@ from timewell.define.on_demand import TransformUse
 from timewell.define.transform import Transform, known_here, transform_of
 from timewell.errors import DefinitionError, TimewellError, TransformChanged, TransformMismatch, TransformUnavailable
 
+log = logging.getLogger("timewell.catalog")
 _MAIN = "__main__"
 
 
@@ -50,6 +52,10 @@ class Code:
                 raise DefinitionError(
                     problem=problem, hint="Write the same in both, or leave it out of the definition."
                 )
+        if use.place == _MAIN:
+            log.warning(
+                "%s is of a script or notebook: a server cannot load it from there; move it to a file", made.ref
+            )
         if use.hash not in {None, made.source_hash}:
             raise TransformChanged(name=made.name, version=made.version, old=use.hash, new=made.source_hash)
         return TransformUse(

@@ -158,7 +158,7 @@ def compile_group(group: FeatureGroup, *, source: Source | None, entity: Entity 
     MissingTtl, TtlTooShort
         An online feature without ttl; a ttl that ends before the next build exists.
     """
-    described = entity or (Entity(name=group.entity) if group.entity else NOBODY)
+    described = NOBODY if source is None else entity or Entity(name=str(group.entity))
     features = tuple(_compile_feature(feature, group) for feature in group.features)
     source = source or NOWHERE
     return CompiledGroup(

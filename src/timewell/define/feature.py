@@ -18,7 +18,7 @@ from timewell.errors import DefinitionError, DuplicateFeature, MissingField
 
 Accuracy = Literal["exact", "snapshot"]
 Tier = Literal["hot", "warm", "cold"]
-ONLY_STORED = ("entity", "source", "filter", "every", "available_after", "refresh", "validation")
+ONLY_STORED = ("source", "filter", "every", "available_after", "refresh", "validation")
 NOT_ON_DEMAND = ("aggregation", "ttl", "empty", "tests")
 _OF_THE_VALUE = ("aggregation", "transform", "inputs", "empty", "contract")
 COMPUTED: Literal["computed"] = "computed"
@@ -164,8 +164,8 @@ class FeatureGroup(_Defaults):
     Parameters
     ----------
     entity
-        Name of an entity; an undeclared one has a single join key of its name. Only a group whose features all have
-        transforms has none.
+        Name of an entity; an undeclared one has a single join key of its name. A group whose features all have
+        transforms needs none: it is for people there.
     source
         Name of a registered source; not in a group whose features all have transforms.
     features
