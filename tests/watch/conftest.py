@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.watch.receivers import Receiver
+from tests.watch.replay_shop import Shop
 from timewell.clock import FrozenClock
 from timewell.stores.project import Project
 from timewell.watch.signal import Signal, Subject
@@ -20,6 +21,32 @@ def receiver() -> Iterator[Receiver]:
     found = Receiver()
     yield found
     found.close()
+
+
+@pytest.fixture(scope="session")
+def made_shops(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, bool], Shop]:
+    """Make a shop of so many users once; with ties or without. Its build is of the present."""
+    made: dict[tuple[int, bool], Shop] = {}
+
+    def shop(users: int, tied: bool) -> Shop:
+        if (users, tied) not in made:
+            made[users, tied] = Shop(tmp_path_factory.mktemp("made") / "shop", users=users, tied=tied)
+            made[users, tied].refresh()
+        return made[users, tied]
+
+    return shop
+
+
+@pytest.fixture
+def open_shop(
+    made_shops: Callable[[int, bool], Shop], tmp_path: Path, scale: Callable[[int], int]
+) -> Callable[..., Shop]:
+    """Open a shop of one's own, just refreshed, of a share of 1,000 users."""
+
+    def opened(*, tied: bool = False) -> Shop:
+        return made_shops(scale(1_000), tied).copied(tmp_path / "shop")
+
+    return opened
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import random
+import shutil
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +14,6 @@ import pyarrow.parquet as pq
 import timewell as tw
 from timewell.catalog.layout import RowLayout, entity_key_encoder
 from timewell.stores.codec import decode_key
-from timewell.types import HOUR_US
 from timewell.watch.replay import ReplayOrder, replay
 
 if TYPE_CHECKING:
@@ -64,6 +65,15 @@ class Shop:
         source = tw.Source(name="payments", path="rows/*.parquet", event_time="at")
         self.fs.register_source(source)
         self.fs.register_group(group())
+
+    def copied(self, folder: Path) -> Shop:
+        """Return a shop like this one in another folder, which goes on by itself."""
+        self.fs.close()
+        shutil.copytree(self.fs.project.root, folder, symlinks=True)
+        other = copy.copy(self)
+        other.random = copy.deepcopy(self.random)
+        other.fs = tw.FeatureStore(folder, profile="sampling", now=self.now)
+        return other
 
     @property
     def clock(self) -> FrozenClock:
@@ -157,6 +167,3 @@ class Shop:
         """Replay all that was served."""
         self.fs.replay(limit=1)  # writes what waits
         return replay(self.fs.project, ReplayOrder(**{"limit": None, "examples": 1_000_000, **order}))
-
-
-HOUR = HOUR_US

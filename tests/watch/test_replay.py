@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +13,10 @@ from timewell.serve import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from timewell.watch.replay_report import ReplayReport
 
 RIGHT = 0.95
-
-
-@pytest.fixture
-def open_shop(tmp_path: Path) -> Callable[..., Shop]:
-    def opened(**given: Any) -> Shop:
-        return Shop(tmp_path / "shop", **given)
-
-    return opened
 
 
 def users_of(report: ReplayReport) -> set[object]:
@@ -51,10 +43,9 @@ def test_nothing_differs_on_a_quiet_stream(open_shop: Callable[..., Shop], scale
 
 
 def test_a_value_that_nobody_can_explain_is_found_and_said_to_be_unknown(open_shop: Callable[..., Shop]) -> None:
-    shop = open_shop(users=20)
-    shop.refresh()
+    shop = open_shop()
     shop.rewrite([3], lambda _, values: {"payments_1d": 1_000})
-    shop.serve(range(20))
+    shop.serve(range(shop.users))
     report = shop.replayed()
 
     [one] = report.mismatches
@@ -68,9 +59,8 @@ def test_a_value_that_nobody_can_explain_is_found_and_said_to_be_unknown(open_sh
 def test_what_happened_since_the_build_is_lag_and_no_mismatch(
     open_shop: Callable[..., Shop], scale: Callable[[int], int]
 ) -> None:
-    shop = open_shop(users=scale(1_000))
-    shop.refresh()
-    rows = shop.some_rows(shop.now, 30, scale(1_000) // 4)
+    shop = open_shop()
+    rows = shop.some_rows(shop.now, 30, shop.users // 4)
     shop.append(rows)
     shop.serve(range(shop.users), after="1800s")
     report = shop.replayed()
@@ -84,8 +74,7 @@ def test_what_happened_since_the_build_is_lag_and_no_mismatch(
 
 
 def test_rows_that_a_refresh_left_as_they_were_lag(open_shop: Callable[..., Shop], scale: Callable[[int], int]) -> None:
-    shop = open_shop(users=scale(1_000))
-    shop.refresh()
+    shop = open_shop()
     before = shop.stored()
     shop.live_hours(6)
     shop.refresh()
@@ -105,7 +94,7 @@ def test_rows_that_a_refresh_left_as_they_were_lag(open_shop: Callable[..., Shop
 def test_rows_that_came_after_the_build_are_late_data(
     open_shop: Callable[..., Shop], scale: Callable[[int], int], rows_a_user: int
 ) -> None:
-    shop = open_shop(users=scale(1_000))
+    shop = open_shop()
     for _ in range(3):
         shop.live_hours(1)
         shop.refresh()
@@ -125,7 +114,7 @@ def test_rows_that_came_after_the_build_are_late_data(
 
 
 def test_rows_of_another_version_are_told_by_it(open_shop: Callable[..., Shop], scale: Callable[[int], int]) -> None:
-    shop = open_shop(users=scale(1_000))
+    shop = open_shop()
     shop.live_hours(3)
     shop.refresh()
     former = shop.stored()
@@ -151,8 +140,7 @@ def test_rows_of_another_version_are_told_by_it(open_shop: Callable[..., Shop], 
 def test_a_server_that_knows_no_ttl_is_told_by_it(
     open_shop: Callable[..., Shop], scale: Callable[[int], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop = open_shop(users=scale(1_000))
-    shop.refresh()
+    shop = open_shop()
     shop.clock.move(4 * 24 * 3600 * 1_000_000)
     half = shop.users // 2
     serve_at = f"{4.9 * 86_400}s"  # windows are alive, most of the latest values are not
@@ -170,8 +158,7 @@ def test_a_server_that_knows_no_ttl_is_told_by_it(
 def test_a_server_with_a_shorter_ttl_is_told_by_it(
     open_shop: Callable[..., Shop], scale: Callable[[int], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop = open_shop(users=scale(1_000))
-    shop.refresh()
+    shop = open_shop()
     half = shop.users // 2
     shop.serve(range(half, shop.users), after="3600s")
     shop.fs._reader.close()
@@ -190,8 +177,7 @@ def test_a_server_with_a_shorter_ttl_is_told_by_it(
 def test_null_in_place_of_the_empty_value_is_told_by_its_rule(
     open_shop: Callable[..., Shop], scale: Callable[[int], int]
 ) -> None:
-    shop = open_shop(users=scale(1_000))
-    shop.refresh()
+    shop = open_shop()
     swapped = [user for user in range(shop.users) if user % 2]
     shop.rewrite(swapped, lambda _, values: {"payments_1d": values[1] or None, "paid_3d": values[0] or None})
     shop.serve(range(shop.users))
@@ -205,8 +191,7 @@ def test_null_in_place_of_the_empty_value_is_told_by_its_rule(
 def test_nulls_that_count_as_zero_are_told_by_their_rule(
     open_shop: Callable[..., Shop], scale: Callable[[int], int]
 ) -> None:
-    shop = open_shop(users=scale(1_000))
-    shop.refresh()
+    shop = open_shop()
     wrong = [user for user in range(shop.users) if user % 2]
     paid = _payments(shop)
 
@@ -237,8 +222,7 @@ def _payments(shop: Shop) -> dict[int, list[tuple[Any, float | None]]]:
 
 
 def test_the_other_row_of_a_tie_is_told_by_it(open_shop: Callable[..., Shop], scale: Callable[[int], int]) -> None:
-    shop = open_shop(users=scale(1_000), tied=True)
-    shop.refresh()
+    shop = open_shop(tied=True)
     other = _others_of_ties(shop)
     shop.rewrite(other, lambda user, _: {"last_amount": other[user]})
     shop.serve(range(shop.users))
@@ -260,3 +244,38 @@ def _others_of_ties(shop: Shop) -> dict[int, float | None]:
             assert key in shop.stored() or last is None
             found[user] = next(amount for amount in amounts if amount != last)
     return found
+
+
+# --- all at once -----------------------------------------------------------------------------------------------------
+
+
+def test_faults_of_one_build_are_told_apart(
+    open_shop: Callable[..., Shop], scale: Callable[[int], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = open_shop(tied=True)
+    before = shop.stored()
+    shop.live_hours(6)
+    shop.refresh()
+    kinds = ("none", "lag", "late data", "null rule", "tie", "ttl")
+    of_kind = {kind: [user for user in range(shop.users) if user % len(kinds) == n] for n, kind in enumerate(kinds)}
+    other = _others_of_ties(shop)
+    shop.put({key: before[key] for user in of_kind["lag"] if (key := shop.key(user)) in before})
+    shop.rewrite(
+        of_kind["null rule"], lambda _, values: {"payments_1d": values[1] or None, "paid_3d": values[0] or None}
+    )
+    shop.rewrite(set(other) & set(of_kind["tie"]), lambda user, _: {"last_amount": other[user]})
+    for kind in kinds[:-1]:
+        shop.serve(of_kind[kind], after="3600s")
+    shop.fs._reader.close()
+    with monkeypatch.context() as patched:
+        patched.setattr(prepare, "_ttl", lambda _: 3600 * 1_000_000)
+        shop.serve(of_kind["ttl"], after="3600s")
+    late = [shop.some_rows(shop.now - timedelta(hours=30), 29 * 60, 1)[0] for _ in of_kind["late data"]]
+    shop.append([(user, *row[1:]) for user, row in zip(of_kind["late data"], late, strict=True)])
+    report = shop.replayed()
+
+    truth = {user: kind for kind, users in of_kind.items() for user in users}
+    told = Counter((truth[int(str(one.key["user_id"]))], one.cause) for one in report.mismatches)
+    assert {kind for kind, _ in told} == set(kinds) - {"none"}
+    right = sum(count for (kind, cause), count in told.items() if kind == cause)
+    assert right >= RIGHT * report.different, told

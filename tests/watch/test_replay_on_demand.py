@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 import timewell as tw
-from tests.watch.replay_shop import START, Shop
+from tests.watch.replay_shop import START
 from timewell.catalog.transforms import Code
 from timewell.errors import TransformMismatch
 from timewell.serve import on_demand
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
+    from tests.watch.replay_shop import Shop
     from timewell.define.on_demand import TransformUse
 
 USERS = range(12)
@@ -37,9 +38,9 @@ def doubled(price: float) -> float:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
+def shop(open_shop: Callable[..., Shop]) -> Shop:
     """What users spent, its share of a price in the same group, and two features of a group that stores nothing."""
-    made = Shop(tmp_path / "shop", users=len(USERS))
+    made = open_shop()
     share = {"price": "request.price", "spent_3d": "spent_3d"}
     group = {"owner": "risk@shop", "online": True, "ttl": "5d"}
     features = [

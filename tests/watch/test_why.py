@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 
 import timewell as tw
-from tests.watch.replay_shop import Shop
 from timewell.catalog.transforms import Code
 from timewell.errors import MissingKey, MissingRequestValue, TransformMismatch, UnknownFeature
 from timewell.types import DAY_US, HOUR_US
@@ -17,9 +16,10 @@ from timewell.watch.why_on_demand import WhyOnDemand
 from timewell.watch.why_report import Why
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from tests.watch.replay_shop import Shop
     from timewell.clock import FrozenClock
     from timewell.define.on_demand import TransformUse
 
@@ -165,10 +165,8 @@ def test_a_wrong_question_is_refused_by_name(bank: tw.FeatureStore) -> None:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
-    made = Shop(tmp_path / "shop", users=20)
-    made.refresh()
-    return made
+def shop(open_shop: Callable[..., Shop]) -> Shop:
+    return open_shop()
 
 
 def test_a_build_that_was_overtaken_lags_and_is_right(shop: Shop) -> None:
