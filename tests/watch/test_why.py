@@ -42,8 +42,7 @@ ROWS = [  # amount, event, arrival, whether it was paid, number
 ]
 
 
-def open_bank(folder: Path, *, rows: Sequence[Any] = ROWS, online: bool = True) -> tw.FeatureStore:
-    store = tw.FeatureStore.init(folder, now=NOON)
+def register_orders(store: tw.FeatureStore, rows: Sequence[Any] = ROWS) -> None:
     amount, event, arrival, paid, number = zip(*rows, strict=True)
     stamp = pa.timestamp("us", tz="UTC")
     table = pa.table(
@@ -59,6 +58,11 @@ def open_bank(folder: Path, *, rows: Sequence[Any] = ROWS, online: bool = True) 
     store.register_source(
         tw.Source(name="orders", frame=table, event_time="at", arrival_time="loaded", unique_on=("number",))
     )
+
+
+def open_bank(folder: Path, *, online: bool = True) -> tw.FeatureStore:
+    store = tw.FeatureStore.init(folder, now=NOON)
+    register_orders(store)
     sums = tw.Feature(name="paid_7d", aggregation=tw.sum("amount", window="7d"))
     last = tw.Feature(name="last_paid", aggregation=tw.latest("amount"))
     given = {"ttl": "2d", "online": True} if online else {}
@@ -198,6 +202,27 @@ def test_a_wrong_value_is_told_with_its_cause_and_so_is_the_one_that_was_served(
         assert found.online.cause is not None
         assert (found.ok, found.online.origin, found.online.cause.cause) == (False, origin, "unknown")
         assert (found.online.value, found.online.wanted) == (1.5, right)
+
+
+def test_an_arrival_time_that_was_written_anew_is_late_data(bank: tw.FeatureStore) -> None:
+    bank.materialize_online()
+    register_orders(bank, [(*row[:2], at(11, 0), *row[3:]) if row[0] == 32 else row for row in ROWS])
+    found = explained(bank, "paid_7d", {"user_id": 7})
+
+    assert found.online is not None
+    assert found.online.cause is not None
+    assert (found.online.value, found.online.wanted, found.online.cause.cause) == (34, 18, "late data")
+    assert "the row of 2026-03-09T02:00:00Z counts" in found.online.cause.words
+
+
+def test_a_correction_that_came_after_the_build_is_late_data(bank: tw.FeatureStore) -> None:
+    bank.materialize_online()
+    register_orders(bank, [*ROWS, (100, at(9, 2), at(9, 5), True, 5)])
+    found = explained(bank, "paid_7d", {"user_id": 7})
+
+    assert found.online is not None
+    assert found.online.cause is not None
+    assert (found.online.value, found.online.wanted, found.online.cause.cause) == (34, 102, "late data")
 
 
 def test_a_computed_value_is_explained_as_of_the_request(tmp_path: Path) -> None:

@@ -28,6 +28,15 @@ def without(rows: EntityRows, places: Places) -> EntityRows:
     return replace(rows, kept=kept, replaced=_replaced(rows, gone, np.unique(rows.fact[places])))
 
 
+def known_at_once(rows: EntityRows, places: Places) -> EntityRows:
+    """Return the rows as if those at some places had been known as soon as they happened."""
+    visible = rows.visible.copy()
+    visible[places] = rows.event[places]
+    seen = replace(rows, visible=visible)
+    gone = np.zeros(len(visible), np.bool_)
+    return replace(seen, replaced=_replaced(seen, gone, np.unique(rows.fact[places])))
+
+
 def other_orders(rows: EntityRows, until: int) -> Iterator[tuple[int, EntityRows]]:
     """Yield the rows in other orders of those that tie: the instant of the tie, and the rows.
 
@@ -43,8 +52,9 @@ def other_orders(rows: EntityRows, until: int) -> Iterator[tuple[int, EntityRows
 
 
 def _ties(rows: EntityRows, until: int) -> list[tuple[int, int]]:
-    """Return the spans of rows of one event time, the latest first."""
-    edges = np.flatnonzero(np.diff(rows.event)) + 1
+    """Return the spans of rows of one event time, the latest first; a correction ties with nothing before it."""
+    corrected = (rows.fact[1:] >= 0) & (rows.fact[1:] == rows.fact[:-1]) & (rows.arrival[1:] != rows.arrival[:-1])
+    edges = np.flatnonzero((np.diff(rows.event) != 0) | corrected) + 1
     starts, stops = np.r_[0, edges], np.r_[edges, len(rows.event)]
     found = [(int(start), int(stop)) for start, stop in zip(starts, stops, strict=True) if stop - start > 1]
     return [span for span in reversed(found) if rows.event[span[0]] <= until]

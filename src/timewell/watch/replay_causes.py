@@ -22,7 +22,7 @@ from timewell.define.dtypes import is_float
 from timewell.errors import TimewellError
 from timewell.stores.arrow import to_arrow_type
 from timewell.stores.offline import EngineSession
-from timewell.stores.query import AsOf, GroupQuery
+from timewell.stores.query import GroupQuery
 from timewell.watch.causes import Found, Suspects, settle, suspects
 from timewell.watch.served import ServedVector
 from timewell.watch.worlds import Alternatives, Scene
@@ -113,14 +113,12 @@ class Explainer:
     def _rows_of(self, vectors: Sequence[WrongVector]) -> tuple[Witnesses, Alternatives]:
         keys = list(dict.fromkeys(one.vector.key for one in vectors))
         table = self._session.witnesses(self._query, self._keys(keys))
-        has_arrival = self._group.compiled.source.arrival_time is not None
-        happened = Witnesses(self._query, table, "happened") if has_arrival else None
         versions = {ref: rows for ref, query in self._others.items() if (rows := self._read(query, keys)) is not None}
-        return Witnesses(self._query, table, "known"), Alternatives(happened=happened, versions=versions)
+        return Witnesses(self._query, table, "known"), Alternatives(versions=versions)
 
-    def _read(self, query: GroupQuery, keys: Sequence[tuple[object, ...]], as_of: AsOf = "known") -> Witnesses | None:
+    def _read(self, query: GroupQuery, keys: Sequence[tuple[object, ...]]) -> Witnesses | None:
         try:
-            return Witnesses(query, self._session.witnesses(query, self._keys(keys)), as_of)
+            return Witnesses(query, self._session.witnesses(query, self._keys(keys)), "known")
         except TimewellError as problem:  # an old version's source may be gone
             log.debug("rows of %s were not read: %s", query.group.ref, problem.code)
             return None

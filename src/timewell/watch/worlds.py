@@ -15,7 +15,7 @@ from typing import Final, Literal
 import numpy as np
 
 from timewell.build.fold import same
-from timewell.build.variants import other_orders, without
+from timewell.build.variants import known_at_once, other_orders, without
 from timewell.build.witness import NEVER, EntityRows, Witnesses
 from timewell.define.compiled import CompiledFeature
 from timewell.types import format_duration, format_instant
@@ -35,13 +35,10 @@ class Alternatives:
 
     Attributes
     ----------
-    happened
-        With arrival times ignored; ``None`` where the source has none.
     versions
         As the other versions of the group read them.
     """
 
-    happened: Witnesses | None = None
     versions: Mapping[str, Witnesses] = field(default_factory=dict)
 
 
@@ -110,7 +107,7 @@ def worlds(scene: Scene, others: Alternatives) -> Iterator[Iterator[World]]:
     yield _other_versions(scene, others)
     yield other_orders_of(scene)
     yield _other_instants(scene)
-    yield _as_happened(scene, others)
+    yield _as_happened(scene)
     yield _rows_missing(scene, _few)
 
 
@@ -136,16 +133,25 @@ def _other_versions(scene: Scene, others: Alternatives) -> Iterator[World]:
         yield World(cause="version", words=partial("it is the value of {}".format, version), answer=answer)
 
 
-def _as_happened(scene: Scene, others: Alternatives) -> Iterator[World]:
-    happened = others.happened
-    if happened is not None:
-        rows = happened.of(scene.vector.key)
-        words = "it counts rows that by their arrival time were not known at the as_of"
+def _as_happened(scene: Scene) -> Iterator[World]:
+    """Yield rows that had not arrived and count nevertheless: the next ones to arrive, each alone, and all of them."""
+    truth, rows, as_of_us = scene.truth, scene.rows, scene.vector.as_of_us
+    hidden = np.flatnonzero(truth.is_past(rows.event, as_of_us) & ~truth.is_past(rows.visible, as_of_us))
+    soonest = hidden[np.argsort(rows.visible[hidden], kind="stable")][:_ROWS].tolist()
+    some = [tuple(soonest[:count]) for count in range(1, min(len(soonest), _LAST_ROWS) + 1)]
+    some += [(place,) for place in soonest[1:]]
+    for places in [*some, tuple(hidden.tolist())] if soonest else []:
+        first = format_instant(int(rows.event[places[0]]))
         yield World(
             cause="late data",
-            words=lambda: words,
-            answer=lambda feature: due(happened, feature, rows, scene.vector.as_of_us, scene.vector),
+            words=partial(_arrived_words, len(places), first),
+            answer=partial(scene.at, rows=known_at_once(rows, np.array(places, np.intp))),
         )
+
+
+def _arrived_words(count: int, first: str) -> str:
+    rows = "the row" if count == 1 else f"{count} rows, one"
+    return f"{rows} of {first} counts, which by its arrival time was not known at the as_of"
 
 
 def other_orders_of(scene: Scene) -> Iterator[World]:
