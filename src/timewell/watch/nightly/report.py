@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from importlib import import_module
 from typing import Any, Final, Literal, Self
 
 from timewell.types import format_instant, parse_instant
@@ -187,9 +188,8 @@ class NightlyReport:
         return self.message()
 
     def _repr_html_(self) -> str:
-        from timewell.watch.nightly.page import body  # noqa: PLC0415  # the page is made of this
-
-        return body(self)
+        page = import_module("timewell.watch.nightly.page")  # by name: it is made of this
+        return str(page.body(self))
 
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON-able data, from which :meth:`from_dict` makes it again."""
