@@ -36,6 +36,7 @@ def test_a_statement_is_leaky_if_and_only_if_its_rows_change_with_their_future(
     assert wrong == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", HALVES)
 def test_a_snippet_is_leaky_if_and_only_if_the_poison_audit_says_so(half: str, tmp_path: Path) -> None:
     wrong = [snippet.id for snippet in snippets(half) if _leaks(snippet, tmp_path) != (snippet.truth == "leaky")]
