@@ -120,7 +120,8 @@ def test_a_group_or_feature_has_a_runbook_for_each_rule_that_can_hold_for_it(sho
         "gate",
         "unfinished",
     ]
-    assert [one["rule"] for one in cli("runbook", "routes", "--json").document["runbooks"]] == ["gate", "unfinished"]
+    found = [one["rule"] for one in cli("runbook", "routes", "--json").document["runbooks"]]
+    assert found == ["degraded", "skew", "gate", "unfinished"]
 
 
 def test_a_late_source_has_the_commands_for_all_that_wait_for_it(shop, cli) -> None:

@@ -29,7 +29,7 @@ ONE = [{"user_id": 1}]
         ({"features": ["text"], "entities": ONE, "max_staleness": "-1h"}, 422, "invalid_duration", "-1h"),
         ({"features": ["text"], "entities": ONE, "max_staleness": "9" * 65 + "d"}, 422, "invalid_request", "64"),
         ({"features": ["text"], "entities": ONE, "max_staleness": 60}, 422, "invalid_request", "max_staleness"),
-        ({"features": ["text"], "entities": ONE, "request": {"x": 1}}, 422, "unknown_field", "'request'"),
+        ({"features": ["text"], "entities": ONE, "requests": {"x": 1}}, 422, "unknown_field", "'requests'"),
         ({"features": ["text"], "entites": ONE}, 422, "unknown_field", "Did you mean 'entities'?"),
         ({"features": ["text"], "entities": [{"userid": 1}]}, 422, "missing_key", "Did you mean 'userid'?"),
         ({"features": ["text"], "entities": [{"user_id": 1}, {}]}, 422, "missing_key", "user_id"),

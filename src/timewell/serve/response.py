@@ -29,7 +29,7 @@ class OnlineFeatures(msgspec.Struct, frozen=True, kw_only=True):
     as_of
         Group to the instant (ISO 8601) its build is of.
     degraded
-        Whether any value is a fallback because the store did not answer.
+        Whether any value is a fallback because the store did not answer, or because a function failed.
     """
 
     features: tuple[str, ...]

@@ -231,6 +231,10 @@ _DEGRADED = Play(
         ),
         Step(say="`not_computed`: what is computed on read could not be; the server's log names the group and why."),
         Step(
+            say="`transform_failed`: the function of an on-demand feature raises for what it is given; the server's log "
+            "names it. Correct it, and give it another version."
+        ),
+        Step(
             say='Decisions must not be made on fallbacks: `[serving] on_unavailable = "error"` refuses such requests instead.'
         ),
         Step(say="It takes long, and those who use the features know: keep it quiet meanwhile.", type=(_SILENCE,)),

@@ -42,7 +42,7 @@ def open_book(project: Project) -> Book:
 
 def every_case(book: Book) -> list[Case]:
     """Return all that may need a runbook: groups, then sources, then the project."""
-    groups = book.catalog.live_groups()
+    groups = book.catalog.every_live_group()
     found = [case for group in groups for case in group_cases(book, group)]
     sources = {group.compiled.source.name for group in groups if _promised(group)}
     found += [source_case(book, name) for name in sorted(sources)]
@@ -102,7 +102,7 @@ def case_of(book: Book, key: Key) -> Case:
 
 def _groups(book: Book, subject: str, asked: str) -> list[RegisteredGroup]:
     try:
-        return [group for group, _ in book.catalog.select(subject)]
+        return [book.catalog.group_of(subject)]
     except (UnknownFeature, UnknownGroup):
         names = [*book.catalog.epochs.live, *book.catalog.feature_names(), *_keys(book)]
         raise UnknownRunbook(asked=asked, known=sorted(set(names))) from None
@@ -115,16 +115,17 @@ def _keys(book: Book) -> Iterator[str]:
 
 def group_cases(book: Book, group: RegisteredGroup) -> list[Case]:
     """Return a case for each rule that can hold for a group, in the order of the rules."""
-    features = group.compiled.features
+    features = group.compiled.every_feature
     promised = {
         "freshness": _promised(group),
         "latency": bool(strictest(_asked(features))),
         "degraded": any(feature.online for feature in features),
-        "skew": any(feature.online for feature in group.compiled.every_feature),
+        "skew": any(feature.online for feature in features),
         "quality": any(feature.tests or feature.contract for feature in features),
     }
     rules = [rule.name for rule in RULES.values() if rule.owner == "group" and rule.name != SOURCE_LATE]
-    return [group_case(book, group, rule) for rule in rules if promised.get(rule, True)]
+    has_rows = bool(group.compiled.features)  # else nothing is built that could be late
+    return [group_case(book, group, rule) for rule in rules if promised.get(rule, has_rows)]
 
 
 def group_case(book: Book, group: RegisteredGroup, rule: str) -> Case:
@@ -187,14 +188,14 @@ def _promised(group: RegisteredGroup) -> bool:
 
 def _owners(group: RegisteredGroup, rule: str = "") -> list[str]:
     """Return whom a rule's alerts about a group concern: of freshness, who owns what promises it."""
-    features = group.compiled.features
+    features = group.compiled.every_feature
     concerned = [feature for feature in features if feature.sla_us is not None] if rule == "freshness" else features
     return list(dict.fromkeys(feature.owner for feature in concerned if feature.owner))
 
 
 def _group_facts(book: Book, group: RegisteredGroup, rule: str) -> Iterator[Fact]:
     compiled = group.compiled
-    features = compiled.features
+    features = compiled.every_feature
     slas_us = [feature.sla_us for feature in features if feature.sla_us is not None]
     budget = strictest(_asked(features))
     users = [f"{name}@{version}" for name, version in book.catalog.pinned if group.key in _read_by(book, name, version)]
@@ -204,7 +205,7 @@ def _group_facts(book: Book, group: RegisteredGroup, rule: str) -> Iterator[Fact
         ("freshness_sla", format_duration(min(slas_us)) if slas_us else ""),
         ("latency_budget", _joined(f"{name} {most_ms:g} ms" for name, most_ms in budget.items())),
         ("services that use it", _joined(users)),
-        *_source_facts(compiled.source),
+        *(_source_facts(compiled.source) if compiled.source.name else ()),
     ]
     yield from (fact for fact in facts if fact[1])
 
