@@ -448,3 +448,15 @@ def test_an_entity_may_be_named_for_people(fs: tw.FeatureStore) -> None:
     fs.register_feature(given)
     assert fs.register_feature({**given, "entity": "user_id"}).outcomes[0].action == "metadata"
     assert column(fs, spine(country=["US", "CA", "DE", ""]), "country_id") == [1, 2, 4, 0]
+
+
+def test_a_plan_names_the_features_whose_inputs_a_change_is_about(fs: tw.FeatureStore) -> None:
+    fs.register_feature({"name": "share_of_limit", "owner": "a@b", "transform": share_of_limit})
+    (fs.project.root / "features" / "balance.yaml").write_text(
+        dedent("""\
+        features:
+          - {name: balance, version: v2, owner: a@b, entity: user_id, source: accounts, aggregation: {type: latest, column: amount}}
+        """)
+    )
+    affected = {(each.kind, each.name): each.effect for each in fs.plan().affected}
+    assert "pinned to balance@v1, which it keeps" in affected["feature", "share_of_limit"]

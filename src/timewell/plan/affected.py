@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from timewell.catalog.lookup import Catalog
+from timewell.catalog.on_demand import pinned_groups
 from timewell.plan.parts import Change, Consumer, FeatureChange
 from timewell.stores.project import Project
 from timewell.types import format_instant
@@ -27,6 +28,7 @@ def consumers(project: Project, catalog: Catalog, changes: Sequence[Change]) -> 
         version = change.against or catalog.epochs.live[change.name]
         if touched:
             found += _features(change, version)
+            found += _on_demand(catalog, change, version)
         found += _services(catalog, change, version)
         found += _training_sets([record.body for record in manifests], change, version)
         if touched:
@@ -39,6 +41,23 @@ def _features(change: Change, version: str) -> list[Consumer]:
         Consumer(kind="feature", name=item.name, group=change.name, version=version, effect=_effect(change, item))
         for item in change.features
         if item.action in {"changed", "removed"}
+    ]
+
+
+def _on_demand(catalog: Catalog, change: Change, version: str) -> list[Consumer]:
+    """Return the on-demand features of other groups that take inputs from a version."""
+    homes = catalog.feature_names()
+    users = dict.fromkeys(pinned_groups(catalog).get((change.name, version), ()))
+    return [
+        Consumer(
+            kind="feature",
+            name=name,
+            group=homes[name],
+            version=catalog.epochs.live[homes[name]],
+            effect=f"its inputs are pinned to {change.name}@{version}, which it keeps; its next version takes what is live then",
+        )
+        for name in users
+        if homes[name] != change.name
     ]
 
 
