@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from timewell import leakage as leakage
+    from timewell.audit.sql import audit_sql as audit_sql
     from timewell.build.explain import Explanation as Explanation
     from timewell.build.manifest import Manifest as Manifest
     from timewell.build.trainingset import TrainingFile as TrainingFile
@@ -49,6 +50,7 @@ _HOMES = {
     **dict.fromkeys((*_AGGREGATES, "first", "last", "last_n"), "timewell.define.aggregation"),
     "Contract": "timewell.define.contract",
     "DistributionDiff": "timewell.watch.skew.difference",
+    "audit_sql": "timewell.audit.sql",
     "Entity": "timewell.define.entity",
     "Explanation": "timewell.build.explain",
     "Feature": "timewell.define.feature",

@@ -1,0 +1,501 @@
+"""SQL selects as relations.
+
+Rule: a query gives one relation for each way to come to a row (each arm of a UNION): a verdict holds if it holds for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+from timewell.audit.bounds import EQUAL
+from timewell.audit.graph import Graph, Instance, TooLarge
+from timewell.audit.relations import Relation, Source, Value, held_by, spine_rows
+from timewell.audit.roles import Roles, is_arrival, is_day, table_name
+from timewell.audit.scopes import Scope
+from timewell.audit.terms import Term
+from timewell.audit.windows import add_window
+
+MAX_WAYS = 64
+_AGGREGATES = (exp.AggFunc, exp.AnonymousAggFunc, exp.CombinedAggFunc)
+_AGGREGATE_NAMES = frozenset(
+    "sumif countif avgif minif maxif anyif uniq uniqexact arg_max arg_min argmax argmin max_by min_by list any last first "
+    "string_agg approx_percentile percentile bool_or bool_and grouparray uniqif".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A query under a name, with the names that were known where it stands."""
+
+    query: exp.Expression
+    tables: Mapping[str, object]
+    columns: tuple[str, ...] = ()
+    recursive: bool = False
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads one statement."""
+
+    roles: Roles
+    graph: Graph = field(default_factory=Graph)
+    line_offset: int = 0
+    _read: dict[int, tuple[Sequence[Term | None], Relation]] = field(default_factory=dict)
+    _extremes: dict[tuple[int, int], Term | None] = field(default_factory=dict)
+
+    def statement(self, tree: exp.Expression, tables: Mapping[str, object]) -> list[Relation]:
+        """Read a whole statement; a name in ``tables`` was made by one before it."""
+        outer = Scope(reader=self, relation=Relation(), tables=tables, depth=-1)
+        return self.query(tree, outer)
+
+    def query(self, tree: exp.Expression, outer: Scope, tables: Mapping[str, object] | None = None) -> list[Relation]:
+        """Read a query within a scope, that of a correlated subquery too."""
+        known = dict(outer.tables if tables is None else tables)
+        clause = tree.args.get("with_") or tree.args.get("with")
+        for cte in clause.expressions if clause is not None else ():
+            columns = tuple(part.name.lower() for part in (cte.args["alias"].args.get("columns") or ()))
+            known[cte.alias.lower()] = Named(cte.this, dict(known), columns, bool(clause.args.get("recursive")))
+        if isinstance(tree, (exp.Subquery, exp.Paren)):
+            return self.query(tree.this, outer, known)
+        if isinstance(tree, exp.SetOperation):
+            return self._union(tree, outer, known)
+        if isinstance(tree, exp.Table):
+            tree = exp.select("*").from_(tree.copy())
+        if isinstance(tree, exp.Select):
+            return self._select(tree, outer, known)
+        opaque = Relation(unread=[type(tree).__name__])
+        return [opaque]
+
+    def _union(self, tree: exp.SetOperation, outer: Scope, known: Mapping[str, object]) -> list[Relation]:
+        left, right = self.query(tree.this, outer, known), self.query(tree.expression, outer, known)
+        if isinstance(tree, (exp.Except, exp.Intersect)):
+            return left
+        names = list(left[0].output.columns) if left else []
+        for relation in right:
+            found = list(relation.outputs)
+            if names and len(found) == len(names):
+                relation.output = Source(alias="", columns=dict(zip(names, found, strict=True)))
+        return _few([*left, *right])
+
+    # --- FROM ----------------------------------------------------------------------------------------------------
+
+    def source(self, tree: exp.Expression, scope: Scope) -> list[tuple[Source, Relation]]:
+        """Read what stands in FROM or JOIN."""
+        alias = tree.alias_or_name.lower()
+        if isinstance(tree, exp.Table) and isinstance(tree.this, exp.Identifier):
+            found = self._table(tree, scope, alias)
+        elif isinstance(tree, (exp.Subquery, exp.Lateral)) and isinstance(
+            tree.this, (exp.Select, exp.Subquery, exp.SetOperation)
+        ):
+            inner = tree.this
+            joined = isinstance(tree, exp.Subquery) and isinstance(inner, exp.Table)
+            found = (
+                [] if joined else [(self._renamed(made.output, alias, tree), made) for made in self.query(inner, scope)]
+            )
+        elif isinstance(tree, exp.Subquery):
+            found = self.source(tree.this, scope)
+        else:
+            rows = Relation()
+            found = [(Source(alias=alias), rows)]
+        for join in tree.args.get("joins") or ():
+            found = self._nested_join(found, join, scope)
+        return found
+
+    def _nested_join(
+        self, left: list[tuple[Source, Relation]], join: exp.Join, scope: Scope
+    ) -> list[tuple[Source, Relation]]:
+        made = []
+        for source, relation in left:
+            inner = scope.inside(relation)
+            relation.sources.append(source)
+            for joined in self._join(relation, join, inner):
+                made.append((Source(alias=source.alias, beneath=list(joined.sources)), joined))
+        return made
+
+    def _table(self, tree: exp.Table, scope: Scope, alias: str) -> list[tuple[Source, Relation]]:
+        name = table_name(tree)
+        named = scope.tables.get(name.lower())
+        if isinstance(named, Named):
+            known = dict(named.tables)
+            if named.recursive:
+                known[name.lower()] = None
+            made = []
+            for relation in self.query(named.query, scope.inside(Relation(), parent=None, tables=known), known):
+                if named.columns:
+                    columns = dict(zip(named.columns, relation.outputs, strict=False))
+                    relation.output = Source(alias=alias, columns=columns)
+                made.append((self._renamed(relation.output, alias, tree), relation))
+            return made
+        if name.lower() in scope.tables:
+            return [
+                (Source(alias=alias), Relation())
+            ]  # a recursive query reads itself: its rows come from its first arm
+        relation = Relation()
+        line = scope.line_of(tree)
+        row = self.new_row(name, line=line, depth=scope.depth)
+        relation.rows.add(row.id)
+        relation.live.add(row.id)
+        if tree.args.get("version") is not None and row.role == "event":
+            relation.unread.append("a version of a table by time")
+        return [(Source(alias=alias, row=row.id), relation)]
+
+    def new_row(self, name: str, *, line: int | None = None, depth: int = 0) -> Instance:
+        """Make a row of a base table."""
+        role, time = self.roles.of(name)
+        made = self.graph.new_instance(Instance(id=0, table=name, role=role, time=None, line=line, depth=depth))
+        if time is not None:
+            grid = "day" if is_day(time) else None
+            node = self.graph.column(made.id, time, grid=grid)
+            made = Instance(id=made.id, table=name, role=role, time=node, line=line, depth=depth)
+            self.graph.update(made)
+        return made
+
+    @staticmethod
+    def _renamed(output: Source, alias: str, tree: exp.Expression) -> Source:
+        given = tree.args.get("alias")
+        names = (
+            [part.name.lower() for part in (given.args.get("columns") or ())]
+            if isinstance(given, exp.TableAlias)
+            else []
+        )
+        columns = dict(output.columns)
+        if names and len(names) <= len(columns):
+            columns = dict(zip([*names, *list(columns)[len(names) :]], columns.values(), strict=True))
+        return Source(alias=alias, columns=columns, row=output.row, beneath=output.beneath, hidden=output.hidden)
+
+    def _join(self, relation: Relation, join: exp.Join, scope: Scope) -> list[Relation]:
+        made = []
+        options = self.source(join.this, scope)
+        for source, right in options:
+            joined = relation if len(options) == 1 else relation.copy()
+            inner = scope if joined is relation else scope_of(scope, joined)
+            self._join_one(joined, join, source, right, inner)
+            made.append(joined)
+        return _few(made)
+
+    def _join_one(self, joined: Relation, join: exp.Join, source: Source, right: Relation, scope: Scope) -> None:
+        side, kind = str(join.args.get("side") or "").upper(), str(join.args.get("kind") or "").upper()
+        lateral = join.this
+        outer_apply = isinstance(lateral, exp.Lateral) and lateral.args.get("cross_apply") is False
+        left_rows = set(joined.rows)
+        before = list(joined.sources)
+        optional = side == "LEFT" or outer_apply or kind in ("SEMI", "ANTI")
+        held = held_by(self.graph, right.bounds, right.rows) if optional else right.bounds
+        joined.take(right, live=kind not in ("SEMI", "ANTI"), bounds=held)
+        joined.sources.append(source)
+        scope.line = scope.line_of(join) or scope.line
+        facts = scope.predicates.of(join.args.get("on"))
+        if join.args.get("match_condition") is not None:
+            facts.both(scope.predicates.of(join.args["match_condition"]))
+        proven = facts.bounds
+        using = [part.name.lower() for part in join.args.get("using") or ()]
+        asof = str(join.args.get("method") or "").upper() == "ASOF"
+        if str(join.args.get("method") or "").upper() == "NATURAL":
+            using = sorted(set(source.columns) & {name for one in before for name in one.columns})
+        for at, name in enumerate(using):
+            mine, theirs = source.get(self.graph, name), _first(self.graph, before, name)
+            if (
+                mine is not None
+                and theirs is not None
+                and mine.term
+                and theirs.term
+                and mine.term.lone is not None
+                and theirs.term.lone is not None
+            ):
+                proven.add(mine.term.lone, theirs.term.lone, EQUAL)
+                if not (asof and at == len(using) - 1):
+                    proven.add(theirs.term.lone, mine.term.lone, EQUAL)
+        self._subqueries(join.args.get("on"), scope)
+        spines = {row.id for row in spine_rows(self.graph, joined.rows)}
+        if optional:
+            proven = held_by(self.graph, proven, right.rows, spines)
+        elif side == "RIGHT":
+            proven = held_by(self.graph, proven, left_rows, spines)
+        joined.bounds.add_all(proven)
+        joined.hints |= facts.hints
+
+    # --- subqueries in expressions -------------------------------------------------------------------------------
+
+    def _subqueries(self, tree: exp.Expression | None, scope: Scope) -> None:
+        """Take in the rows of every subquery in an expression: what they hold decides, or is shown."""
+        if tree is None:
+            return
+        for found in _queries_in(tree):
+            self.outputs_of(found, scope)
+            relation = self._read[id(found)][1]
+            self._take_subquery(found, relation, scope)
+
+    def _take_subquery(self, found: exp.Expression, relation: Relation, scope: Scope) -> None:
+        spines = {row.id for row in spine_rows(self.graph, relation.rows)}
+        events = {number for number in relation.rows if self.graph.instances[number].role == "event"}
+        held = held_by(self.graph, relation.bounds, relation.rows)
+        scope.relation.take(relation, live=False, bounds=held)
+        if (
+            spines
+            and not events
+            and found.find_ancestor(exp.Where, exp.Join) is not None
+            and self.roles.of_events_differ()
+        ):
+            scope.relation.exempt |= relation.rows  # rows of the spine chosen by others of the spine
+
+    def outputs_of(self, tree: exp.Expression, scope: Scope) -> Sequence[Term | None]:
+        """Return the terms of a subquery's outputs, read once in its place."""
+        while isinstance(tree, exp.Subquery) and tree.args.get("alias") is None:
+            tree = tree.this
+        if id(tree) not in self._read:
+            whole = Relation()
+            outputs: Sequence[Term | None] = ()
+            for relation in self.query(tree, scope):
+                whole.take(relation, live=False)
+                outputs = [value.term for value in relation.outputs] if not outputs else [None for _ in outputs]
+            self._read[id(tree)] = (outputs, whole)
+        return self._read[id(tree)][0]
+
+    def extreme(self, tree: exp.Expression, scope: Scope) -> Term | None:
+        """Return the term of an aggregate that picks one of its instants: none of the rows' bounds is passed by it."""
+        key = (id(tree), id(scope.relation))
+        if key in self._extremes:
+            return self._extremes[key]
+        inner = scope.terms.of(tree.this) if isinstance(tree.this, exp.Expression) else None
+        made = None
+        if inner is not None and len(inner.nodes) == 1 and inner.nodes[0][1] == 1:
+            node = inner.nodes[0][0]
+            top = self.graph.node(f"{tree.key}({self.graph.nodes[node].label})", owner=self.graph.nodes[node].owner)
+            scope.relation.bounds.add(top, node, EQUAL)
+            if not isinstance(tree, exp.Min):
+                scope.relation.maxima.append((node, top, frozenset()))
+            made = Term(nodes=((top, 1),), low=inner.low, high=inner.high, grid=inner.grid)
+        self._extremes[key] = made
+        return made
+
+    # --- SELECT --------------------------------------------------------------------------------------------------
+
+    def _select(self, tree: exp.Select, outer: Scope, known: Mapping[str, object]) -> list[Relation]:
+        ways = [Relation()]
+        first = tree.args.get("from_") or tree.args.get("from")
+        scope_line = outer.line_of(tree) or outer.line
+        if first is not None:
+            start = outer.inside(Relation(), tables=known, line=scope_line)
+            ways = []
+            for source, relation in self.source(first.this, start):
+                relation.sources = [source]
+                ways.append(relation)
+        for join in [*(tree.args.get("laterals") or ()), *(tree.args.get("joins") or ())]:
+            clause = join if isinstance(join, exp.Join) else exp.Join(this=join)
+            ways = _few(
+                [
+                    made
+                    for way in ways
+                    for made in self._join(way, clause, outer.inside(way, tables=known, line=scope_line))
+                ]
+            )
+        for way in ways:
+            self._rest(tree, outer.inside(way, tables=known, line=scope_line, windows=tree.args.get("windows") or ()))
+        return ways
+
+    def _rest(self, tree: exp.Select, scope: Scope) -> None:
+        """Read everything of a select but its FROM."""
+        relation = scope.relation
+        for clause in ("prewhere", "where"):
+            if tree.args.get(clause) is not None:
+                facts = scope.predicates.of(tree.args[clause].this)
+                relation.bounds.add_all(facts.bounds)
+                relation.hints |= facts.hints
+                self._subqueries(tree.args[clause].this, scope)
+        self._arrivals(relation)
+        aggregates = _is_aggregate(tree)
+        for part in tree.expressions:
+            self._subqueries(part, scope)
+        for part in tree.find_all(exp.Window):
+            if part.parent_select is tree and not _in_windows_clause(part):
+                add_window(part, relation, scope)
+        self._exempt_guarded(tree, scope, aggregates=aggregates)
+        self._outputs(tree, scope)
+        if aggregates:
+            self._group(tree, scope)
+        for clause in ("having", "qualify"):
+            if tree.args.get(clause) is not None:
+                facts = scope.predicates.of(tree.args[clause].this)
+                relation.bounds.add_all(facts.bounds)
+                self._subqueries(tree.args[clause].this, scope)
+        self._cut_off(tree, scope)
+
+    def _arrivals(self, relation: Relation) -> None:
+        """A row that arrived had happened: its event is no later than its arrival."""
+        for number in relation.live:
+            row = self.graph.instances[number]
+            if row.role == "event" and row.time is not None:
+                for name, node in self.graph.columns_of(number).items():
+                    if node != row.time and (is_arrival(name) or self.roles.arrivals.get(row.table) == name):
+                        relation.bounds.add(row.time, node, EQUAL)
+
+    def _outputs(self, tree: exp.Select, scope: Scope) -> None:
+        relation, columns, open_ones = scope.relation, {}, []
+        hidden: set[str] = set()
+        for at, part in enumerate(tree.expressions):
+            if isinstance(part, exp.Star) or (isinstance(part, exp.Column) and isinstance(part.this, exp.Star)):
+                star = part if isinstance(part, exp.Star) else part.this
+                hidden |= {name.name.lower() for name in star.args.get("except_") or star.args.get("except") or ()}
+                wanted = part.table.lower() if isinstance(part, exp.Column) else None
+                for source in relation.sources:
+                    if wanted in (None, source.alias):
+                        open_ones.append(source)
+                        columns.update({name: value for name, value in source.columns.items() if name not in columns})
+                continue
+            bare = part.this if isinstance(part, exp.Alias) else part
+            name = part.alias_or_name.lower() or f"_{at}"
+            rows = frozenset(row for read in scope.reads(bare) for row in read.rows)
+            value = Value(term=None if isinstance(bare, exp.Window) else scope.terms.of(bare), rows=rows)
+            columns[name] = value
+            scope.aliases[name] = value
+        relation.outputs = list(columns.values())
+        relation.output = Source(alias="", columns=columns, beneath=open_ones, hidden=frozenset(hidden - set(columns)))
+
+    def _exempt_guarded(self, tree: exp.Select, scope: Scope, *, aggregates: bool) -> None:
+        """Look apart at rows that are read only under conditions of their own: ``SUM(CASE WHEN ... END)``."""
+        relation = scope.relation
+        parts = [part.this if isinstance(part, exp.Alias) else part for part in tree.expressions]
+        if any(part.find(exp.Star) and not part.find(exp.Count) for part in parts):
+            return
+        reads = [read for part in parts for read in scope.reads(part)]
+        counted = any(
+            count
+            for part in parts
+            for count in part.find_all(exp.Count)
+            if isinstance(count.this, exp.Star) and not isinstance(count.parent, (exp.Filter, exp.Window))
+        )
+        for number in sorted(relation.live):
+            row = self.graph.instances[number]
+            mine = [
+                read
+                for read in reads
+                if number in read.rows
+                and not (read.column is not None and not read.guards and self._is_key(read.column, scope))
+            ]
+            if row.role != "event" or not mine or (counted and aggregates) or any(not read.guards for read in mine):
+                continue
+            relation.exempt.add(number)
+            change: dict[str, object] = {"how": "guarded", "line": scope.line}
+            for guards in dict.fromkeys(read.guards for read in mine):
+                _, names = relation.double(self.graph, {number}, change)
+                relation.exempt -= {self.graph.instances[-1].id}
+                facts = scope.predicates.of(exp.and_(*[guard.copy() for guard in guards]))
+                relation.bounds.add_all(facts.bounds.renamed(names))
+
+    def _is_key(self, column: exp.Column, scope: Scope) -> bool:
+        """Whether a column equals one of the spine's, so that it tells nothing that the spine does not."""
+        spines = {row.id for row in spine_rows(self.graph, scope.relation.live)}
+        return bool(spines) and scope.is_shared_key(column, spines)
+
+    def _group(self, tree: exp.Select, scope: Scope) -> None:
+        relation = scope.relation
+        group = tree.args.get("group")
+        given = list(group.expressions) if group is not None else []
+        if group is not None and group.args.get("all"):
+            given = [part for part in tree.expressions if part.find(*_AGGREGATES) is None]
+        keys: set[int] = set()
+        for part in given:
+            chosen = part
+            if isinstance(part, exp.Literal) and not part.is_string and 0 < int(part.this) <= len(tree.expressions):
+                chosen = tree.expressions[int(part.this) - 1]
+            term = scope.terms.of(chosen.this if isinstance(chosen, exp.Alias) else chosen)
+            keys |= set() if term is None else {node for node, _ in term.nodes}
+        relation.maxima = [(node, top, known or frozenset(keys)) for node, top, known in relation.maxima]
+        for number in relation.live:
+            relation.grouped[number] = frozenset(keys)
+            row = self.graph.instances[number]
+            if not row.how:
+                self.graph.update(_as(row, "aggregate"))
+        relation.live = {number for number in relation.live if self.graph.instances[number].role == "spine"}
+
+    def _cut_off(self, tree: exp.Select, scope: Scope) -> None:
+        """Rows among which DISTINCT ON or LIMIT chose are taken in as they were bound before."""
+        distinct = tree.args.get("distinct")
+        on = distinct.args.get("on") if distinct is not None else None
+        limited = tree.args.get("limit") is not None and scope.depth > 0
+        if on is None and not limited and tree.args.get("limit_by") is None:
+            return
+        rows = {number for number in scope.relation.live if self.graph.instances[number].role != "static"}
+        words = "DISTINCT ON" if on is not None else "LIMIT"
+        change: dict[str, object] = {
+            "how": "limit",
+            "line": scope.line,
+            "reason": f"{words} chooses among rows that come later, too",
+        }
+        every = set(scope.relation.live) if rows else set()
+        doubles, names = scope.relation.double(self.graph, every, change)
+        spines = {row.id for row in spine_rows(self.graph, every)}
+        for part in on.expressions if on is not None else ():
+            term = scope.terms.of(part)
+            for node, _ in () if term is None else term.nodes:
+                if node in names:
+                    scope.relation.bounds.equal(node, names[node])
+        for number in spines:
+            scope.relation.exempt.add(doubles[number])
+
+
+def scope_of(scope: Scope, relation: Relation) -> Scope:
+    """Return a scope like another one, of another relation."""
+    return Scope(
+        reader=scope.reader,
+        relation=relation,
+        parent=scope.parent,
+        tables=scope.tables,
+        line=scope.line,
+        depth=scope.depth,
+    )
+
+
+def _as(row: Instance, how: str) -> Instance:
+    return Instance(
+        id=row.id, table=row.table, role=row.role, time=row.time, line=row.line, depth=row.depth, how=how,
+        reason=row.reason, excludes_self=row.excludes_self, direction=row.direction, image_of=row.image_of,
+    )  # fmt: skip
+
+
+def _few(ways: list[Relation]) -> list[Relation]:
+    if len(ways) > MAX_WAYS:
+        raise TooLarge
+    return ways
+
+
+def _first(graph: Graph, sources: Sequence[Source], name: str) -> Value | None:
+    sure = [source for source in sources if source.surely_has(graph, name)] or [one for one in sources if one.is_open()]
+    return sure[0].get(graph, name) if sure else None
+
+
+def _queries_in(tree: exp.Expression) -> list[exp.Expression]:
+    """Return the outermost subqueries of an expression."""
+    if isinstance(tree, (exp.Select, exp.SetOperation)):
+        return [tree]
+    found = []
+    for part in tree.iter_expressions():
+        found += _queries_in(part)
+    return found
+
+
+def _is_aggregate(tree: exp.Select) -> bool:
+    if tree.args.get("group") is not None:
+        return True
+    parts = [*tree.expressions, *([tree.args["having"]] if tree.args.get("having") else [])]
+    for part in parts:
+        for found in part.find_all(*_AGGREGATES, exp.Anonymous):
+            if isinstance(found, exp.Anonymous) and str(found.this).lower() not in _AGGREGATE_NAMES:
+                continue
+            if found.parent_select is tree and not _in_window(found):
+                return True
+    return False
+
+
+def _in_window(tree: exp.Expression) -> bool:
+    parent = tree.parent
+    while isinstance(parent, (exp.IgnoreNulls, exp.RespectNulls, exp.Filter, exp.WithinGroup)):
+        parent = parent.parent
+    return isinstance(parent, exp.Window)
+
+
+def _in_windows_clause(tree: exp.Window) -> bool:
+    return tree.arg_key == "windows"
