@@ -16,7 +16,7 @@ from timewell.audit.relations import Relation, Source, Value, held_by, spine_row
 from timewell.audit.roles import Roles, is_arrival, is_day, table_name
 from timewell.audit.scopes import Scope
 from timewell.audit.terms import Term
-from timewell.audit.windows import add_window
+from timewell.audit.windows import add_window, pin
 
 MAX_WAYS = 64
 _AGGREGATES = (exp.AggFunc, exp.AnonymousAggFunc, exp.CombinedAggFunc)
@@ -433,8 +433,8 @@ class Reader:
             for node, _ in () if term is None else term.nodes:
                 if node in names:
                     scope.relation.bounds.equal(node, names[node])
-        for number in spines:
-            scope.relation.exempt.add(doubles[number])
+        pin(list(on.expressions) if on is not None else [], scope.relation, scope, doubles)
+        scope.relation.exempt |= {doubles[number] for number in spines}
 
 
 def scope_of(scope: Scope, relation: Relation) -> Scope:

@@ -172,7 +172,7 @@ def held_by(graph: Graph, bounds: Bounds, rows: set[int], keep: set[int] = froze
     made = Bounds()
     for a, b, bound in bounds:
         owner, other = graph.nodes[a].owner, graph.nodes[b].owner
-        if owner in rows or (other in keep and owner not in keep):
+        if owner in rows or other in keep:
             made.add(a, b, bound)
     return made
 

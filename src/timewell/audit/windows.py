@@ -33,7 +33,7 @@ def frame_of(tree: exp.Window, function: exp.Expression, terms: Terms, *, descen
     if isinstance(function, _WHOLE):
         return Frame()
     if isinstance(function, _RANKS):
-        return Frame() if descending else Frame(within=0.0)
+        return Frame() if descending else Frame(within=0.0, excludes_self=True)
     if isinstance(function, (exp.Lag, exp.Lead)):
         return _moved(function, descending=descending)
     spec = tree.args.get("spec")
@@ -68,7 +68,7 @@ def _edge(spec: exp.Expression, terms: Terms, descending: bool) -> Frame:  # noq
     if isinstance(edge, str):
         if edge.upper() == "CURRENT ROW":
             return Frame(within=0.0, excludes_self=without)
-        return Frame(within=0.0, excludes_self=True) if False else Frame(excludes_self=without)
+        return Frame(excludes_self=without)
     back = (towards == "PRECEDING") != descending
     ranged = str(spec.args.get("kind") or "").upper() == "RANGE"
     if edge is not None and _number(edge) == 0:
@@ -100,7 +100,6 @@ def add_window(tree: exp.Window, relation: Relation, scope: Scope) -> None:
         return
     graph = scope.reader.graph
     parts = [scope.terms.of(part) for part in partition]
-    keys = [part for part in partition]
     first = order.expressions[0] if order is not None and order.expressions else None
     descending = bool(first is not None and first.args.get("desc"))
     frame = frame_of(tree, function, scope.terms, descending=descending) if first is not None else Frame()
@@ -118,7 +117,7 @@ def add_window(tree: exp.Window, relation: Relation, scope: Scope) -> None:
             for node, _ in part.nodes:
                 if node in names:
                     relation.bounds.equal(node, names[node])
-    _pin(keys, relation, scope, doubles)
+    pin(partition, relation, scope, doubles)
     if by is not None and len(by.nodes) == 1 and by.nodes[0][0] in names and math.isfinite(frame.within):
         node = by.nodes[0][0]
         relation.bounds.add(names[node], node, (frame.within, EQUAL[1]))
@@ -155,7 +154,7 @@ def _taken(function: exp.Expression, relation: Relation, scope: Scope) -> set[in
     return named
 
 
-def _pin(partition: list[exp.Expression], relation: Relation, scope: Scope, doubles: dict[int, int]) -> None:
+def pin(partition: list[exp.Expression], relation: Relation, scope: Scope, doubles: dict[int, int]) -> None:
     """A partition by what identifies rows of the spine holds one of them: its double has its time."""
     graph = scope.reader.graph
     for number, double in doubles.items():
