@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from timewell import leakage as leakage
+    from timewell.audit.python import audit_python as audit_python
     from timewell.audit.sql import audit_sql as audit_sql
     from timewell.build.explain import Explanation as Explanation
     from timewell.build.manifest import Manifest as Manifest
@@ -50,6 +51,7 @@ _HOMES = {
     **dict.fromkeys((*_AGGREGATES, "first", "last", "last_n"), "timewell.define.aggregation"),
     "Contract": "timewell.define.contract",
     "DistributionDiff": "timewell.watch.skew.difference",
+    "audit_python": "timewell.audit.python",
     "audit_sql": "timewell.audit.sql",
     "Entity": "timewell.define.entity",
     "Explanation": "timewell.build.explain",
