@@ -7,7 +7,7 @@ what a statement proves is entered; what is missing is not known.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 Bound = tuple[float, int]
@@ -63,17 +63,22 @@ class Bounds:
         """Return a set that can be added to without changing this one."""
         return Bounds({a: dict(known) for a, known in self.of.items()})
 
-    def either(self, other: Bounds, nulls: Iterable[int], others_nulls: Iterable[int]) -> Bounds:
-        """Return what holds whichever of two sets does; a node that is null in one of them is late in none."""
+    def either(
+        self, other: Bounds, nulls: Iterable[int], others_nulls: Iterable[int], ends: Container[int] = ()
+    ) -> Bounds:
+        """Return what holds whichever of two sets does; a node that is null in one of them is late in none.
+
+        An end (of ``ends``) that is null is never reached.
+        """
         mine, theirs = set(nulls), set(others_nulls)
         joined = Bounds()
         for a, b, bound in self:
-            if a in theirs:
+            if a in theirs or (b in theirs and b in ends):
                 joined.add(a, b, bound)
             elif (found := other.upper(a, b)) is not None:
                 joined.add(a, b, max(bound, found))
         for a, b, bound in other:
-            if a in mine:
+            if a in mine or (b in mine and b in ends):
                 joined.add(a, b, bound)
             elif (found := self.upper(a, b)) is not None:
                 joined.add(a, b, max(bound, found))

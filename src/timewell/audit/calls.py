@@ -312,6 +312,7 @@ class FrameCalls:
         for part in [*self.node.args, *(self.named[name] for name in ("by", "level") if name in self.named)]:
             for one in part.elts if isinstance(part, (ast.List, ast.Tuple)) else [part]:
                 keys += self._key(one, frame)
+        self.by.reader.used[id(frame)] = frame
         return replace(frame, keys=tuple(keys), grouped=True)
 
     def _key(self, node: ast.expr, frame: Frame) -> list[exp.Expression]:
@@ -345,6 +346,7 @@ class FrameCalls:
 
     def _resample(self, frame: Frame) -> Frame:
         key = self.bucket(frame, self.text(-1, "on"), self.text(0, "rule"), self.text(-1, "label"))
+        self.by.reader.used[id(frame)] = frame
         return replace(frame, keys=(*frame.keys, key), grouped=True)
 
     def _aggregate(self, frame: Frame) -> Frame:

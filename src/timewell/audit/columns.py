@@ -39,7 +39,7 @@ class ColumnCalls:
         if name in methods.FUTURE or (name in ("fillna", "fill_null") and self._backwards()):
             return series.reaching("after")
         if name in methods.CUMULATIVE:
-            return series.reaching("upto")
+            return replace(series.reaching("upto"), rolling=name in ("expanding", "ewm") or series.rolling)
         if name == "cumcount":
             return series.reaching("before")
         return self._other(series, name)
@@ -154,7 +154,7 @@ class ColumnCalls:
         if not isinstance(key, exp.Column):
             return replace(series, frame=series.frame.unknown("what `map` looks up"))
         made = joined(series.frame, found, on_keys([key.name], [found.index[0]]), "left", self.call.line)
-        whole = self.call.keep(made, series.frame, found)
+        whole = self.call.keep(replace(made, like=series.frame), series.frame, found)
         return Series(frame=whole, value=exp.column(last.alias_or_name, table=None), name=last.alias_or_name)
 
     def _where(self, series: Series, name: str) -> Thing:

@@ -36,6 +36,10 @@ class Frame:
         Columns chosen out of it.
     index
         Columns of its index, where they are known.
+    unread
+        What was done to it that is not followed.
+    like
+        The frame whose rows it has, one for one.
     """
 
     query: exp.Expression
@@ -47,10 +51,11 @@ class Frame:
     chosen: tuple[str, ...] = ()
     index: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    like: Frame | None = None
 
     def over(self, query: exp.Expression, line: int, **changed: object) -> Frame:
         """Return the frame that a call makes of this one."""
-        made = replace(self, query=query, line=line, keys=(), grouped=False, chosen=(), index=())
+        made = replace(self, query=query, line=line, keys=(), grouped=False, chosen=(), index=(), like=None)
         return replace(made, **changed)  # type: ignore[arg-type]  # names of its fields
 
     def unknown(self, what: str) -> Frame:

@@ -97,11 +97,18 @@ class Instance:
 
 @dataclass(slots=True)
 class Graph:
-    """All nodes of one statement."""
+    """All nodes of one statement.
+
+    Attributes
+    ----------
+    ends
+        Node of a row's next instant (``LEAD(ts)``: until when it holds) to the row that has it.
+    """
 
     nodes: list[Node] = field(default_factory=lambda: [Node(label="a fixed instant")])
     instances: list[Instance] = field(default_factory=list)
     definitions: Bounds = field(default_factory=Bounds)
+    ends: dict[int, int] = field(default_factory=dict)
     _known: dict[tuple[object, ...], int] = field(default_factory=dict)
 
     def node(self, label: str, *key: object, owner: int | None = None, grid: str | None = None) -> int:

@@ -125,7 +125,8 @@ class Interpreter:
             start = exp.Subquery(this=frame.query.copy(), alias=exp.TableAlias(this=exp.to_identifier(alias)))
             query = exp.select("*").from_(start)
             query.append("joins", exp.Join(this=lateral, side="LEFT", on=exp.true()))
-            made = self.keep(frame.over(query, inner.line, unread=frame.unread + inner.unread), frame, inner)
+            start_of, frame = frame, frame.over(query, inner.line, unread=frame.unread + inner.unread, like=frame)
+            made = self.keep(frame, start_of, inner)
         return made
 
     def comprehension(self, node: ast.ListComp | ast.GeneratorExp | ast.DictComp) -> None:
@@ -238,6 +239,8 @@ class Interpreter:
         line += self.line_offset
         if isinstance(value, Series):
             self.names[owner] = self.keep(self.with_series(frame, name, value, line), frame)
+        elif isinstance(value, Frame) and value.like is not None:
+            self.names[owner] = self.keep(value, frame)
         elif isinstance(value, Frame):
             self.names[owner] = self.keep(joined(frame, value, [], "left", line), frame, value)
         elif isinstance(value, exp.Expression):
@@ -247,6 +250,8 @@ class Interpreter:
         """Put a column into a frame: one of its own rows, or one that was made of another frame."""
         made = self.settled(series)
         self.used[id(series.frame)] = series.frame
+        if series.frame.like is not None:
+            return assigned(series.frame, name, made, line)
         if series.frame is frame or _same_rows(frame, series.frame):
             whole = replace(frame, unread=tuple(dict.fromkeys((*frame.unread, *series.frame.unread))))
             return assigned(whole, name, made, line)

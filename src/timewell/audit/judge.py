@@ -139,6 +139,8 @@ class Judge:
         assert spine is not None and spine.time is not None  # noqa: S101, PT018  # a spine has a time
         if row.time is None:
             return self._finding(row, Verdict.UNKNOWN, "no-time", f"the time column of {row.table} is not known")
+        if self._ends_later(row, spine):
+            return None
         latest = self._upper(row.time, spine.time)
         same = row.role == "spine" and spine.role == "spine" or row.image_of == spine.id
         if (
@@ -171,6 +173,15 @@ class Judge:
             else STRICT_FIX.format(event=event, spine=labelled)
         )
         return self._finding(row, Verdict.LEAK, rule, reason, fix)
+
+    def _ends_later(self, row: Instance, spine: Instance) -> bool:
+        """Whether a row's next instant is only asked for whether it is later: as no later row can change."""
+        end = next((node for node, number in self.graph.ends.items() if number == row.id), None)
+        shown = {node for value in self.relation.outputs if value.term is not None for node, _ in value.term.nodes}
+        if end is None or end in shown or spine.time is None:
+            return False
+        held = self._upper(spine.time, end)
+        return held == EQUAL or (held is not None and held < EQUAL and self.roles.is_snapshot(row.table))
 
     def _sees_itself(self, row: Instance) -> bool:
         return row.how == "window" and not row.excludes_self and self.roles.of_events_differ() is False

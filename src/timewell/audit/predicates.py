@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 
 from sqlglot import exp
@@ -33,9 +33,9 @@ class Facts:
         self.hints |= other.hints
         return self
 
-    def either(self, other: Facts) -> Facts:
+    def either(self, other: Facts, ends: Container[int] = ()) -> Facts:
         """Return what holds where one of two conditions does."""
-        joined = self.bounds.either(other.bounds, self.nulls, other.nulls)
+        joined = self.bounds.either(other.bounds, self.nulls, other.nulls, ends)
         return Facts(bounds=joined, nulls=self.nulls & other.nulls, hints=self.hints | other.hints)
 
 
@@ -60,7 +60,9 @@ class Predicates:
             return Facts()
         if isinstance(tree, (exp.And, exp.Or)):
             left, right = self.of(tree.this, negated=negated), self.of(tree.expression, negated=negated)
-            return left.both(right) if isinstance(tree, exp.And) != negated else left.either(right)
+            return (
+                left.both(right) if isinstance(tree, exp.And) != negated else left.either(right, self.terms.graph.ends)
+            )
         if isinstance(tree, exp.Not):
             return self.of(tree.this, negated=not negated)
         if isinstance(tree, (exp.Paren, exp.Alias)):

@@ -14,7 +14,7 @@ from timewell.audit.bounds import EQUAL
 from timewell.audit.graph import Graph, Instance, TooLarge
 from timewell.audit.relations import Relation, Source, Value, held_by, spine_rows
 from timewell.audit.roles import Roles, is_arrival, is_day, table_name
-from timewell.audit.scopes import Scope
+from timewell.audit.scopes import Guards, Read, Scope
 from timewell.audit.terms import Term
 from timewell.audit.windows import add_window, pin
 
@@ -43,6 +43,7 @@ class Reader:
     roles: Roles
     graph: Graph = field(default_factory=Graph)
     line_offset: int = 0
+    window_terms: dict[int, Term] = field(default_factory=dict)
     _read: dict[int, tuple[Sequence[Term | None], Relation]] = field(default_factory=dict)
     _extremes: dict[tuple[int, int], Term | None] = field(default_factory=dict)
 
@@ -347,8 +348,10 @@ class Reader:
                 continue
             bare = part.this if isinstance(part, exp.Alias) else part
             name = part.alias_or_name.lower() or f"_{at}"
-            rows = frozenset(row for read in scope.reads(bare) for row in read.rows)
-            value = Value(term=None if isinstance(bare, exp.Window) else scope.terms.of(bare), rows=rows)
+            rows = frozenset(
+                scope.images.get((row, read.guards), row) for read in scope.reads(bare) for row in read.rows
+            )
+            value = Value(term=scope.terms.of(bare), rows=rows)
             columns[name] = value
             scope.aliases[name] = value
         relation.outputs = list(columns.values())
@@ -358,37 +361,40 @@ class Reader:
         """Look apart at rows that are read only under conditions of their own: ``SUM(CASE WHEN ... END)``."""
         relation = scope.relation
         parts = [part.this if isinstance(part, exp.Alias) else part for part in tree.expressions]
-        if any(part.find(exp.Star) and not part.find(exp.Count) for part in parts):
-            return
         reads = [read for part in parts for read in scope.reads(part)]
-        counted = any(
-            count
-            for part in parts
-            for count in part.find_all(exp.Count)
-            if isinstance(count.this, exp.Star) and not isinstance(count.parent, (exp.Filter, exp.Window))
-        )
+        reads += [Read(rows=rows) for part in parts for rows in _starred(part, relation)]
+        counted = aggregates and any(_counts_rows(part) for part in parts)
         for number in sorted(relation.live):
-            row = self.graph.instances[number]
+            if self.graph.instances[number].role != "event":
+                continue
             mine = [
                 read
                 for read in reads
-                if number in read.rows
-                and not (read.column is not None and not read.guards and self._is_key(read.column, scope))
+                if number in read.rows and (read.guards or not self._is_key(read, scope, aggregates=aggregates))
             ]
-            if row.role != "event" or not mine or (counted and aggregates) or any(not read.guards for read in mine):
-                continue
-            relation.exempt.add(number)
-            change: dict[str, object] = {"how": "guarded", "line": scope.line}
-            for guards in dict.fromkeys(read.guards for read in mine):
-                _, names = relation.double(self.graph, {number}, change)
-                relation.exempt -= {self.graph.instances[-1].id}
-                facts = scope.predicates.of(exp.and_(*[guard.copy() for guard in guards]))
-                relation.bounds.add_all(facts.bounds.renamed(names))
+            for guards in dict.fromkeys(read.guards for read in mine if read.guards):
+                scope.images[number, guards] = self._guarded(number, guards, scope)
+            shown = {row for read in reads for row in read.rows}
+            guarded_below = not mine and any(self.graph.instances[row].image_of == number for row in shown)
+            if not counted and (guarded_below or (mine and all(read.guards for read in mine))):
+                relation.exempt.add(number)
 
-    def _is_key(self, column: exp.Column, scope: Scope) -> bool:
+    def _guarded(self, number: int, guards: Guards, scope: Scope) -> int:
+        """Take in a row a second time, under conditions of its own."""
+        doubles, names = scope.relation.double(self.graph, {number}, {"how": "guarded", "line": scope.line})
+        facts = scope.predicates.of(exp.and_(*[guard.copy() for guard in guards]))
+        scope.relation.bounds.add_all(facts.bounds.renamed(names))
+        return doubles[number]
+
+    def _is_key(self, read: Read, scope: Scope, *, aggregates: bool) -> bool:
         """Whether a column equals one of the spine's, so that it tells nothing that the spine does not."""
         spines = {row.id for row in spine_rows(self.graph, scope.relation.live)}
-        return bool(spines) and scope.is_shared_key(column, spines)
+        if read.column is None or not spines:
+            return False
+        alone = read.column.find_ancestor(*_AGGREGATES, exp.Anonymous, exp.Select)
+        if aggregates and read.rows & spines and isinstance(alone, exp.Select):
+            return True  # what is beside aggregates is what the group goes by
+        return scope.is_shared_key(read.column, spines)
 
     def _group(self, tree: exp.Select, scope: Scope) -> None:
         relation = scope.relation
@@ -488,6 +494,20 @@ def _is_aggregate(tree: exp.Select) -> bool:
             if found.parent_select is tree and not _in_window(found):
                 return True
     return False
+
+
+def _starred(tree: exp.Expression, relation: Relation) -> list[frozenset[int]]:
+    """Return the rows that a ``*`` shows."""
+    if isinstance(tree, exp.Star):
+        return [source.all_rows() for source in relation.sources]
+    if isinstance(tree, exp.Column) and isinstance(tree.this, exp.Star):
+        return [source.all_rows() for source in relation.sources if source.alias == tree.table.lower()]
+    return []
+
+
+def _counts_rows(tree: exp.Expression) -> bool:
+    counts = [found for found in tree.find_all(exp.Count) if isinstance(found.this, exp.Star) or found.this is None]
+    return any(not isinstance(found.parent, (exp.Filter, exp.Window)) for found in counts)
 
 
 def _in_window(tree: exp.Expression) -> bool:

@@ -70,8 +70,15 @@ class Source:
             grid = "day" if graph.nodes[node].grid == "day" else None
             return Value(term=Term(nodes=((node, 1),), grid=grid), rows=frozenset({self.row}))
         sure = [below for below in self.beneath if below.surely_has(graph, name)]
-        chosen = sure or [below for below in self.beneath if below.is_open()]
-        return chosen[0].get(graph, name) if chosen else None
+        if sure:
+            return sure[0].get(graph, name)
+        return among(graph, [below for below in self.beneath if below.is_open()], name)
+
+    def was_asked(self, graph: Graph, name: str) -> bool:
+        """Whether a column of that name was spoken of with this table."""
+        if self.row is not None:
+            return name in graph.columns_of(self.row)
+        return any(below.was_asked(graph, name) for below in self.beneath)
 
     def all_rows(self) -> frozenset[int]:
         """Return every row that a ``*`` of this shows."""
@@ -80,6 +87,15 @@ class Source:
         for below in self.beneath:
             rows |= below.all_rows()
         return frozenset(rows)
+
+
+def among(graph: Graph, sources: list[Source], name: str) -> Value | None:
+    """Return a column that any of several tables may have: the one it was named with before, or of all."""
+    asked = [source for source in sources if source.was_asked(graph, name)]
+    if len(sources) == 1 or asked:
+        return (asked or sources)[0].get(graph, name)
+    rows = frozenset(row for source in sources for row in source.all_rows())
+    return Value(rows=rows) if sources else None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -172,7 +188,7 @@ def held_by(graph: Graph, bounds: Bounds, rows: set[int], keep: set[int] = froze
     made = Bounds()
     for a, b, bound in bounds:
         owner, other = graph.nodes[a].owner, graph.nodes[b].owner
-        if owner in rows or other in keep:
+        if owner in rows or other in keep or b in graph.ends:
             made.add(a, b, bound)
     return made
 

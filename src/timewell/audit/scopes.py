@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from timewell.audit.predicates import COMPARISONS, Predicates
-from timewell.audit.relations import Relation, Source, Value
+from timewell.audit.relations import Relation, Value, among
 from timewell.audit.terms import Term, Terms
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Scope:
     windows: Sequence[exp.Window] = ()
     line: int | None = None
     depth: int = 0
+    images: dict[tuple[int, Guards], int] = field(default_factory=dict)
 
     @cached_property
     def terms(self) -> Terms:
@@ -63,10 +64,8 @@ class Scope:
             return found[0] if found else None
         if isinstance(tree, (exp.Max, exp.Min, exp.AnyValue, exp.First, exp.Last, exp.ArgMax, exp.ArgMin)):
             return self.reader.extreme(tree, self)
-        if isinstance(tree, exp.Window) and isinstance(
-            tree.this, (exp.Max, exp.Min, exp.FirstValue, exp.LastValue, exp.Lag)
-        ):
-            return None
+        if isinstance(tree, exp.Window):
+            return self.reader.window_terms.get(id(tree))
         return None
 
     def value(self, column: exp.Column) -> Value | None:
@@ -83,11 +82,8 @@ class Scope:
         if self.parent is not None and self.parent.surely_has(name):
             return self.parent.value(column)
         open_ones = [source for source in sources if source.is_open()]
-        if len(open_ones) == 1:
-            return open_ones[0].get(graph, name)
         if open_ones:
-            rows = frozenset(row for source in open_ones for row in source.all_rows())
-            return Value(rows=rows)
+            return among(graph, open_ones, name)
         return None if self.parent is None else self.parent.value(column)
 
     def _qualified(self, table: str, name: str) -> Value | None:
@@ -113,6 +109,8 @@ class Scope:
         if value is None or value.term is None or value.term.lone is None:
             return False
         graph, node = self.reader.graph, value.term.lone
+        if graph.nodes[node].owner in others:
+            return True
         near = self.relation.bounds.of.get(node, {})
         return any(
             graph.nodes[other].owner in others and bound == (0.0, 1) and other not in self._times()

@@ -279,6 +279,8 @@ class Terms:
         unit = _unit(tree.args.get("unit"))
         if unit is None and isinstance(tree.this, exp.Literal):
             words = str(tree.this.this).split()
+            if words == ["0"]:
+                return 0.0, 0.0, None
             if len(words) == 2:
                 return _scaled(_to_number(words[0]), _unit(exp.var(words[1])) or "")
             if len(words) == 1 and ":" in words[0]:

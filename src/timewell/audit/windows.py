@@ -112,6 +112,7 @@ def add_window(tree: exp.Window, relation: Relation, scope: Scope) -> None:
     every = set(relation.live)
     doubles, names = relation.double(graph, every, change)
     relation.exempt |= {doubles[number] for number in every - rows}
+    _end(tree, function, scope, doubles)
     for part in parts:
         if part is not None:
             for node, _ in part.nodes:
@@ -127,6 +128,18 @@ def add_window(tree: exp.Window, relation: Relation, scope: Scope) -> None:
     if guard is not None:
         facts = scope.predicates.of(guard.this)
         relation.bounds.add_all(facts.bounds.renamed(names))
+
+
+def _end(tree: exp.Window, function: exp.Expression, scope: Scope, doubles: dict[int, int]) -> None:
+    """Keep the instant until which a row holds: that of the row after it."""
+    if not isinstance(function, exp.Lead) or len(function.args.get("this", exp.Null()).args) == 0:
+        return
+    term, graph = scope.terms.of(function.this), scope.reader.graph
+    owner = None if term is None or term.lone is None else graph.nodes[term.lone].owner
+    if owner in doubles and term is not None and term.lone == graph.instances[owner].time:
+        end = graph.node(f"the end of {graph.nodes[term.lone].label}", owner=owner)
+        graph.ends[end] = doubles[owner]
+        scope.reader.window_terms[id(tree)] = Term(nodes=((end, 1),))
 
 
 def _named(tree: exp.Window, scope: Scope) -> exp.Expression:
