@@ -58,6 +58,7 @@ TYPED = {
     "gc": ("gc", "--wait", "1m"),
     "sweep": ("sweep", "--dry-run"),
     "train": ("train", "spine.parquet", "--features", "order_amount_7d", "--out", "train.parquet", "--manifest"),
+    "audit": ("audit", "features"),
     "get": ("get", "order_amount_7d", "--entity", "user_id=7"),
     "serve": ("serve",),
     "latency": ("latency", "--since", "10m"),

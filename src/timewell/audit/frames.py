@@ -7,13 +7,14 @@ Rule: a frame is never computed. What a method does to the rows is written as a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sqlglot import exp
 
 Reach = Literal["", "before", "upto", "after", "all"]
 INNER = "_f"
+NOWHERE = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +85,10 @@ class Series:
 
 
 def table(name: str, line: int) -> Frame:
-    """Return the frame of a table."""
+    """Return the frame of a table, which has its place where it is first joined."""
     made = exp.to_table(name)
     for identifier in made.find_all(exp.Identifier):
-        identifier.meta["line"] = line
+        identifier.meta["line"] = NOWHERE
     return Frame(query=exp.select("*").from_(made), line=line)
 
 
@@ -146,6 +147,9 @@ def joined(left: Frame, right: Frame, conditions: Iterable[exp.Expression], how:
         join.set("kind", "ANTI" if "anti" in how else "SEMI")
     query = exp.select(exp.Star(), copy=False).from_(sub(left, "_l"), copy=False)
     query.append("joins", join)
+    for identifier in query.find_all(exp.Identifier):
+        if identifier.meta.get("line") == NOWHERE:
+            identifier.meta["line"] = line
     return left.over(query, line, unread=left.unread + right.unread)
 
 

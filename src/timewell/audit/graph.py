@@ -14,7 +14,7 @@ from timewell.types import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 
 Role = Literal["spine", "event", "static", "opaque"]
 ZERO = 0  # the node of 1970: literal instants are differences to it
-MAX_NODES = 20_000
+MAX_NODES, MAX_ROWS = 20_000, 400
 UNITS: dict[str, tuple[int, int]] = {  # the shortest and the longest that one lasts
     "microsecond": (1, 1),
     "millisecond": (1000, 1000),
@@ -30,7 +30,7 @@ UNITS: dict[str, tuple[int, int]] = {  # the shortest and the longest that one l
 _ORDER = list(UNITS)
 
 
-class TooLarge(Exception):  # noqa: N818  # never leaves this package: it becomes a verdict
+class TooLarge(Exception):  # never leaves this package: it becomes a verdict
     """A statement reads so many rows of rows that it is not followed further."""
 
 
@@ -144,7 +144,7 @@ class Graph:
 
     def new_instance(self, instance: Instance) -> Instance:
         """Keep a new row, numbered."""
-        if len(self.instances) >= MAX_NODES // 10:
+        if len(self.instances) >= MAX_ROWS:
             raise TooLarge
         made = replace(instance, id=len(self.instances))
         self.instances.append(made)

@@ -142,7 +142,7 @@ class Judge:
         if self._ends_later(row, spine):
             return None
         latest = self._upper(row.time, spine.time)
-        same = row.role == "spine" and spine.role == "spine" or row.image_of == spine.id
+        same = (row.role == "spine" and spine.role == "spine") or row.image_of == spine.id
         if (
             row.role == "spine"
             and self._upper(spine.time, row.time) == EQUAL
@@ -232,7 +232,7 @@ class Judge:
         if row.role == "spine":
             reason = f"{row.table} is read again without {event} < {labelled}: labels of other rows get in"
             return self._finding(row, Verdict.LEAK, "self-join", reason, STRICT_FIX.format(event=event, spine=labelled))
-        if self._upper(spine.time, row.time) is not None:
+        if self.relation.bounds.upper(spine.time, row.time, self.graph.definitions, self.relation.said) is not None:
             reason = f"{event} is compared the wrong way round: it is at or after {labelled}"
             return self._finding(
                 row, Verdict.LEAK, "future-rows", reason, STRICT_FIX.format(event=event, spine=labelled)
@@ -267,6 +267,7 @@ class Judge:
         return self.graph.nodes[row.time or 0].label, self.graph.nodes[spine.time or 0].label
 
     def _finding(self, row: Instance, verdict: Verdict, rule: str, reason: str, fix: str = "") -> Finding:
-        return Finding(
-            verdict=verdict, rule=rule, reason=reason, fix=fix, line=row.line or 1, guessed=self.roles.guessed
-        )
+        if self.roles.weak and verdict is Verdict.UNBOUNDED:
+            verdict = Verdict.UNKNOWN  # nobody said that the first table is of labelled rows
+        guessed = self.roles.guessed
+        return Finding(verdict=verdict, rule=rule, reason=reason, fix=fix, line=row.line or 1, guessed=guessed)

@@ -7,6 +7,7 @@ those parts could matter.
 from __future__ import annotations
 
 import ast
+import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -19,11 +20,12 @@ from timewell.audit.judge import Judge
 from timewell.audit.methods import SQL_CALLS
 from timewell.audit.queries import Reader
 from timewell.audit.roles import Roles, guess
-from timewell.audit.sql import MAX_CHARACTERS, Auditor, make_roles
+from timewell.audit.sql import Auditor, make_roles
 from timewell.audit.verdicts import Audit, Finding, Verdict
 from timewell.audit.waivers import waive
 
-MAX_RESULTS = 200
+log = logging.getLogger("timewell.audit")
+MAX_CHARACTERS, MAX_RESULTS = 1_000_000, 200
 _SQL = re.compile(
     r"^\s*(--[^\n]*\n\s*)*(select|with|create|insert|update|merge)\b.*\b(from|join)\b", re.IGNORECASE | re.DOTALL
 )
@@ -82,6 +84,9 @@ class PythonAuditor:
             strings = [self._string(node, roles, path, first_line) for node in _sql_strings(tree)]
         except (TooLarge, RecursionError, MemoryError):
             return _unknown("too-large", "the text is too large to be followed", path, first_line)
+        except (AttributeError, IndexError, KeyError, TypeError):
+            log.debug("a text that the reader does not foresee", exc_info=True)
+            return _unknown("not-understood", "the text has a form that is not foreseen", path, first_line)
         except (SyntaxError, ValueError) as error:
             line = (getattr(error, "lineno", None) or 1) + first_line - 1
             return _unknown("not-python", f"the text cannot be read as Python: {error}", path, line)

@@ -18,11 +18,10 @@ from timewell.audit.scopes import Guards, Read, Scope
 from timewell.audit.terms import Term
 from timewell.audit.windows import add_window, pin
 
-MAX_WAYS = 64
+MAX_WAYS = 48
 _AGGREGATES = (exp.AggFunc, exp.AnonymousAggFunc, exp.CombinedAggFunc)
 _AGGREGATE_NAMES = frozenset(
-    "sumif countif avgif minif maxif anyif uniq uniqexact arg_max arg_min argmax argmin max_by min_by list any last first "
-    "string_agg approx_percentile percentile bool_or bool_and grouparray uniqif".split()
+    ["sumif", "countif", "avgif", "minif", "maxif", "anyif", "uniq", "uniqexact", "arg_max", "arg_min", "argmax", "argmin", "max_by", "min_by", "list", "any", "last", "first", "string_agg", "approx_percentile", "percentile", "bool_or", "bool_and", "grouparray", "uniqif"]
 )
 
 
@@ -211,6 +210,8 @@ class Reader:
                     proven.add(theirs.term.lone, mine.term.lone, EQUAL)
         self._subqueries(join.args.get("on"), scope)
         spines = {row.id for row in spine_rows(self.graph, joined.rows)}
+        if optional or side == "RIGHT":
+            joined.said.add_all(proven)
         if optional:
             proven = held_by(self.graph, proven, right.rows, spines)
         elif side == "RIGHT":

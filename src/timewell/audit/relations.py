@@ -112,6 +112,8 @@ class Relation:
         Of those, the rows that are still single rows here.
     bounds
         What holds.
+    said
+        What conditions of outer joins say: true of the rows that are found, and no bound of the others.
     hints
         Pairs of nodes that a condition speaks of without proving a difference.
     exempt
@@ -126,6 +128,7 @@ class Relation:
     rows: set[int] = field(default_factory=set)
     live: set[int] = field(default_factory=set)
     bounds: Bounds = field(default_factory=Bounds)
+    said: Bounds = field(default_factory=Bounds)
     hints: set[tuple[int, int]] = field(default_factory=set)
     exempt: set[int] = field(default_factory=set)
     output: Source = field(default_factory=lambda: Source(alias=""))
@@ -142,6 +145,7 @@ class Relation:
             rows=set(self.rows),
             live=set(self.live),
             bounds=self.bounds.copy(),
+            said=self.said.copy(),
             hints=set(self.hints),
             exempt=set(self.exempt),
             maxima=list(self.maxima),
@@ -154,6 +158,7 @@ class Relation:
         self.rows |= other.rows
         self.live |= other.live if live else set()
         self.bounds.add_all(other.bounds if bounds is None else bounds)
+        self.said.add_all(other.said)
         self.hints |= other.hints
         self.exempt |= other.exempt
         self.maxima += other.maxima

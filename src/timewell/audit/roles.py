@@ -43,7 +43,9 @@ class Roles:
     closed
         Table to ``right`` where its rows hold from their own instant on (snapshots), or ``left`` (events).
     guessed
-        Whether names were guessed by.
+        Whether tables and times were guessed by their names.
+    weak
+        Whether not even a name says which table is the spine: it is the one that stands first.
     """
 
     events: Mapping[str, str] = field(default_factory=dict)
@@ -51,6 +53,7 @@ class Roles:
     arrivals: Mapping[str, str] = field(default_factory=dict)
     closed: Mapping[str, str] = field(default_factory=dict)
     guessed: bool = False
+    weak: bool = False
 
     def is_snapshot(self, table: str) -> bool:
         """Whether a row counts from its own instant on."""
@@ -82,11 +85,6 @@ class Roles:
     def of_events_differ(self) -> bool:
         """Whether the spine is not itself a table of events whose rows are features."""
         return self.spine is None or not any(_same(self.spine[0], name) for name in self.events)
-
-    @property
-    def spine_only(self) -> bool:
-        """Whether the spine is declared and no event time is."""
-        return self.spine is not None and not self.events
 
 
 def is_arrival(column: str) -> bool:
@@ -136,15 +134,15 @@ def guess(tree: exp.Expression, given: Roles) -> Roles:
             order.append(name)
             aliases[table.alias_or_name.lower()] = name
     columns = _columns(tree, aliases)
-    events, spine = dict(given.events), given.spine
+    events, spine, weak = dict(given.events), given.spine, False
     if spine is None:
         times = {name: _best(columns[name]) for name in order}
         named = [name for name in order if names_spine(name) and given.of(name)[0] != "event"]
         rest = [name for name in order if times[name] and given.of(name)[0] != "event"] if not given.events else []
         chosen = next(iter(named), None) or (rest[0] if len(set(order)) > 1 and rest else None)
         if chosen is not None:
-            spine = (chosen, times.get(chosen) or "label_ts")
-    made = Roles(events=events, spine=spine, arrivals=given.arrivals, closed=given.closed, guessed=True)
+            spine, weak = (chosen, times.get(chosen) or "label_ts"), not named
+    made = Roles(events=events, spine=spine, arrivals=given.arrivals, closed=given.closed, guessed=True, weak=weak)
     if not given.events:
         for name in order:
             time = _best(columns[name])

@@ -23,7 +23,8 @@ from timewell.audit.verdicts import Audit, Finding, Verdict
 from timewell.audit.waivers import waive
 from timewell.errors import UsageError
 
-MAX_CHARACTERS = 1_000_000
+log = logging.getLogger("timewell.audit")
+MAX_CHARACTERS = 250_000  # ten seconds of sqlglot's parser
 MAX_DEPTH = 120  # parentheses; sqlglot's parser and ours call themselves for each
 MAX_NODES = 50_000
 _ALIASES = {
@@ -177,6 +178,10 @@ class Auditor:
             found = [
                 finding for way in ways for finding in Judge(graph=reader.graph, roles=chosen, relation=way).findings()
             ]
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            log.debug("a statement that the reader does not foresee", exc_info=True)
+            reason = "the statement has a form that is not foreseen"
+            return [Finding(verdict=Verdict.UNKNOWN, rule="not-understood", reason=reason, line=offset + 1)]
         except (TooLarge, RecursionError):
             return [
                 Finding(

@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from timewell.cli import (
     alerts,
+    audit,
     build,
     care,
     contract,
@@ -139,6 +140,7 @@ def _build(tree: TyperGroup) -> None:
     _add(tree, BUILD, "abandon", shadow.abandon)
     _add(tree, BUILD, "export", shadow.export)
     _add(tree, BUILD, "train", build.train)
+    _add(tree, BUILD, "audit", audit.audit)
 
 
 def _serve(tree: TyperGroup) -> None:
