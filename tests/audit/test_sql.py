@@ -51,6 +51,10 @@ def test_a_bound_is_read_in_the_words_of_each_dialect(dialect, condition, expect
 
 DAILY = "WITH daily AS (SELECT user_id, date(ts) AS d, SUM(amount) AS s FROM tx GROUP BY 1, 2) "
 TO_DAILY = "SELECT l.user_id, l.label_ts, SUM(s) AS s FROM labels l LEFT JOIN daily d ON d.user_id = l.user_id AND {} GROUP BY 1, 2"
+GUARDED = (
+    "SELECT user_id, label_ts, SUM(a) FROM (SELECT l.*, CASE WHEN {} THEN t.amount END AS a "
+    "FROM labels l LEFT JOIN tx t ON t.user_id = l.user_id) GROUP BY 1, 2"
+)
 VALID = (
     "WITH f AS (SELECT user_id, ts AS since, LEAD(ts) OVER (PARTITION BY user_id ORDER BY ts) AS until, plan FROM tx) "
     "SELECT l.user_id, l.label_ts, f.plan {} FROM labels l LEFT JOIN f ON f.user_id = l.user_id AND f.since < l.label_ts "
@@ -67,15 +71,11 @@ VALID = (
         (VALID.format(""), "SAFE"),
         (VALID.format(", f.until"), "LEAK"),
         (
-            "SELECT user_id, label_ts, SUM(a) FROM (SELECT l.*, CASE WHEN t.ts < l.label_ts THEN t.amount END AS a "
-            "FROM labels l LEFT JOIN tx t ON t.user_id = l.user_id) GROUP BY 1, 2",
+            GUARDED.format("t.ts < l.label_ts"),
             "SAFE",
         ),
-        (
-            "SELECT user_id, label_ts, SUM(a) FROM (SELECT l.*, CASE WHEN t.ok THEN t.amount END AS a "
-            "FROM labels l LEFT JOIN tx t ON t.user_id = l.user_id) GROUP BY 1, 2",
-            "UNBOUNDED",
-        ),
+        (GUARDED.format("t.ok"), "UNBOUNDED"),
+        (GUARDED.format("date(t.ts) < date(l.label_ts)"), "SAFE"),
         (
             "CREATE TABLE agg AS SELECT user_id, AVG(amount) AS a FROM tx GROUP BY 1; SELECT l.*, a FROM labels l JOIN agg USING (user_id)",
             "UNBOUNDED",

@@ -14,7 +14,9 @@ from timewell.audit.frames import (
     Frame,
     Series,
     aggregated,
+    aliased,
     assigned,
+    bare,
     chosen_first,
     column,
     filtered,
@@ -58,11 +60,9 @@ class FrameCalls:
             from timewell.audit.columns import ColumnCalls  # noqa: PLC0415  # columns and frames make one another
 
             return ColumnCalls(self).of(base, name)
-        if isinstance(base, exp.Expression):
-            from timewell.audit.columns import of_expression  # noqa: PLC0415  # columns and frames make one another
+        from timewell.audit.columns import of_expression  # noqa: PLC0415  # columns and frames make one another
 
-            return of_expression(self, base, name)
-        return None
+        return of_expression(self, base, name)
 
     @property
     def line(self) -> int:
@@ -213,7 +213,8 @@ class FrameCalls:
         rights = self.by.names(self.named.get("right_on")) or on
         lefts = lefts or list(left.index) if not asof else lefts
         rights = rights or list(right.index) if not asof else rights
-        condition = self.by.of(self.given(at + 1, "on")) if not on and self.given(at + 1, "on") is not None else None
+        given = self.given(at + 1, "on")
+        condition = self.by.of(given) if not on and given is not None else None
         if asof:
             return self._asof(left, right, lefts, rights)
         conditions = on_keys(lefts, rights)
@@ -328,7 +329,7 @@ class FrameCalls:
         if value is None:
             return []
         return [
-            exp.alias_(value.copy(), found.name)
+            aliased(value.copy(), found.name)
             if isinstance(found, Series) and found.name and not isinstance(value, exp.Column)
             else value.copy()
         ]
@@ -342,7 +343,7 @@ class FrameCalls:
         cut: exp.Expression = exp.TimestampTrunc(this=column(name), unit=exp.var(unit.upper()))
         if label == "right":
             cut = exp.Add(this=cut, expression=exp.Interval(this=exp.Literal.string("1"), unit=exp.var(unit)))
-        return exp.alias_(cut, name)
+        return aliased(cut, name)
 
     def _resample(self, frame: Frame) -> Frame:
         key = self.bucket(frame, self.text(-1, "on"), self.text(0, "rule"), self.text(-1, "label"))
@@ -357,9 +358,9 @@ class FrameCalls:
                 values.append((name, column(parts[0])))
         for part in self.node.args:
             if isinstance(part, ast.Dict):
-                values += [(key.value, column(key.value)) for key in part.keys if isinstance(key, ast.Constant)]
+                values += [(name, column(name)) for key in part.keys if key is not None for name in self.by.names(key)]
             elif isinstance(found := self.by.expression(self.by.of(part)), exp.Expression) and found.find(exp.Column):
-                values.append((found.alias_or_name or f"value_{len(values)}", found.unalias()))
+                values.append((found.alias_or_name or f"value_{len(values)}", bare(found)))
         values = values or [(name, column(name)) for name in frame.chosen] or [("rows", exp.Count(this=exp.Star()))]
         return self.keep(aggregated(frame, values, self.line), frame)
 
@@ -421,9 +422,7 @@ class FrameCalls:
                     self.by.reader.with_series(made, name or value.name or "value", value, self.line), made
                 )
             elif isinstance(value, exp.Expression) and not isinstance(value, exp.Literal):
-                made = self.keep(
-                    assigned(made, name or value.alias_or_name or "value", value.unalias(), self.line), made
-                )
+                made = self.keep(assigned(made, name or value.alias_or_name or "value", bare(value), self.line), made)
         return made
 
     def _fill(self, frame: Frame) -> Thing:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from timewell.audit import methods
-from timewell.audit.frames import Frame, Series, aggregated, column, joined, on_keys
+from timewell.audit.frames import Frame, Series, aggregated, aliased, column, joined, on_keys
 
 if TYPE_CHECKING:
     from timewell.audit.calls import FrameCalls
@@ -104,7 +104,7 @@ class ColumnCalls:
         return self.call.text(-1, "method") in methods.FUTURE or self.call.text(-1, "strategy") == "backward"
 
     def _filled(self, series: Series, value: object) -> Series:
-        """A column filled with a number of the whole frame reads all its rows."""
+        """Fill a column: with a number of the whole frame it reads all its rows."""
         if isinstance(value, Frame) and value.query.find(exp.Anonymous, exp.AggFunc):
             return series.reaching("all") if not series.reach else series
         if isinstance(value, Series) and value.reach:
@@ -128,7 +128,7 @@ class ColumnCalls:
     def _aggregated(self, series: Series) -> Thing:
         """Aggregate a column: by the keys it is grouped by, or to one number."""
         frame = series.frame
-        if series.reach and not series.grouped and not series.rolling and series.reach != "":
+        if series.reach and not series.grouped and not series.rolling:
             return series
         grouped = replace(frame, keys=series.keys, grouped=True)
         name = series.name or "value"
@@ -192,7 +192,7 @@ def of_expression(call: FrameCalls, base: exp.Expression, name: str) -> Thing:
     if name == "over":
         return _over(call, base)
     if name in ("alias", "name"):
-        return exp.alias_(base.copy(), call.text(0)) if call.text(0) else base
+        return aliased(base.copy(), call.text(0)) if call.text(0) else base
     if name in methods.FLOORS or name == "truncate":
         unit = methods.frequency(call.text(0)) or methods.FLOORS.get(name)
         return exp.TimestampTrunc(this=base.copy(), unit=exp.var(unit.upper())) if unit else base

@@ -97,6 +97,23 @@ def column(name: str) -> exp.Expression:
     return exp.column(exp.to_identifier(name))
 
 
+def reach_named(name: str) -> Reach:
+    """Return the reach in a placeholder's name, such as ``_reach_after``."""
+    known: tuple[Reach, ...] = ("before", "upto", "after")
+    return next((reach for reach in known if name.endswith(reach)), "all")
+
+
+def aliased(tree: exp.Expression, name: str) -> exp.Alias:
+    """Return an expression under a name."""
+    return exp.Alias(this=tree, alias=exp.to_identifier(name))
+
+
+def bare(tree: exp.Expression) -> exp.Expression:
+    """Return an expression without its name."""
+    inner = tree.this if isinstance(tree, exp.Alias) else tree
+    return inner if isinstance(inner, exp.Expression) else tree
+
+
 def sub(frame: Frame, alias: str = INNER) -> exp.Subquery:
     """Return a frame as what stands in FROM."""
     return exp.Subquery(this=frame.query.copy(), alias=exp.TableAlias(this=_placed(alias, frame.line)))
@@ -122,7 +139,7 @@ def filtered(frame: Frame, condition: exp.Expression, line: int) -> Frame:
 def renamed(frame: Frame, names: dict[str, str], line: int) -> Frame:
     """Give columns other names."""
     hidden = [exp.to_identifier(old) for old in names]
-    made = [exp.alias_(column(old), new) for old, new in names.items()]
+    made = [aliased(column(old), new) for old, new in names.items()]
     query = exp.select(exp.Star(except_=hidden), *made, copy=False).from_(sub(frame), copy=False)
     by = names.get(frame.sorted_by or "", frame.sorted_by)
     return frame.over(query, line, sorted_by=by)
@@ -131,9 +148,7 @@ def renamed(frame: Frame, names: dict[str, str], line: int) -> Frame:
 def assigned(frame: Frame, name: str, value: exp.Expression, line: int) -> Frame:
     """Add a column, or replace one."""
     hidden = [exp.to_identifier(name)]
-    query = exp.select(exp.Star(except_=hidden), exp.alias_(value.copy(), name), copy=False).from_(
-        sub(frame), copy=False
-    )
+    query = exp.select(exp.Star(except_=hidden), aliased(value.copy(), name), copy=False).from_(sub(frame), copy=False)
     return replace(frame.over(query, line), sorted_by=frame.sorted_by, descending=frame.descending)
 
 
@@ -164,9 +179,9 @@ def on_keys(lefts: Sequence[str], rights: Sequence[str]) -> list[exp.Expression]
 def aggregated(frame: Frame, values: Sequence[tuple[str, exp.Expression]], line: int) -> Frame:
     """Group by the frame's keys and aggregate."""
     names = [(key, key.alias_or_name) for key in frame.keys]
-    made = [exp.alias_(key.copy(), name) if name else key.copy() for key, name in names]
+    made = [aliased(key.copy(), name) if name else key.copy() for key, name in names]
     outputs = [
-        exp.alias_(
+        aliased(
             exp.Anonymous(this="list", expressions=[value.copy()])
             if not isinstance(value, exp.AggFunc)
             else value.copy(),
@@ -175,7 +190,7 @@ def aggregated(frame: Frame, values: Sequence[tuple[str, exp.Expression]], line:
         for name, value in values
     ]
     query = exp.select(*made, *outputs, copy=False).from_(sub(frame), copy=False)
-    query.set("group", exp.Group(expressions=[key.unalias().copy() for key in frame.keys]) if frame.keys else None)
+    query.set("group", exp.Group(expressions=[bare(key).copy() for key in frame.keys]) if frame.keys else None)
     index = tuple(name for _, name in names if name)
     return frame.over(query, line, index=index, sorted_by=None)
 
@@ -191,7 +206,7 @@ def chosen_first(frame: Frame, names: Sequence[str], line: int) -> Frame:
 def window(series: Series, time: str | None) -> exp.Expression:
     """Return the window function that takes in what a series does."""
     frame = series.frame
-    keys = [key.unalias().copy() for key in series.keys]
+    keys = [bare(key).copy() for key in series.keys]
     reach: Reach = series.reach
     by = frame.sorted_by or time
     if frame.descending and reach in ("before", "upto", "after"):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
-from timewell.audit.frames import Frame, Series, assigned, joined, table, window
+from timewell.audit.frames import Frame, Series, aliased, assigned, joined, reach_named, table, window
 from timewell.audit.roles import Roles, is_time
 from timewell.audit.values import Evaluator, Row
 
@@ -143,10 +143,9 @@ class Interpreter:
         if isinstance(found, exp.Expression):
             for reached in list(found.find_all(exp.Anonymous)):
                 if str(reached.this).startswith("_reach_"):
-                    series = Series(
-                        frame=frame, value=next(reached.expressions[0].find_all(exp.Column), reached.expressions[0]),
-                        reach=str(reached.this)[7:], keys=tuple(reached.expressions[1:]),
-                    )  # fmt: skip  # type: ignore[arg-type]  # the name holds the reach
+                    read = next(reached.expressions[0].find_all(exp.Column), reached.expressions[0])
+                    series = Series(frame=frame, value=read, keys=tuple(reached.expressions[1:]))
+                    series = series.reaching(reach_named(str(reached.this)))
                     made = window(series, self.time_of(frame))
                     found = made if reached is found else found
                     if reached is not made and reached.parent is not None:
@@ -191,7 +190,7 @@ class Interpreter:
             self.depth -= 1
 
     def _in_place(self, node: ast.expr) -> None:
-        """A call by itself may change its frame: ``df.sort_values("ts", inplace=True)``."""
+        """Read a call by itself: it may change its frame, as ``df.sort_values("ts", inplace=True)`` does."""
         found = self.value(node)
         if (
             isinstance(node, ast.Call)
@@ -255,7 +254,7 @@ class Interpreter:
         if series.frame is frame or _same_rows(frame, series.frame):
             whole = replace(frame, unread=tuple(dict.fromkeys((*frame.unread, *series.frame.unread))))
             return assigned(whole, name, made, line)
-        other = series.frame.over(exp.select(exp.alias_(made, name)).from_(_sub(series.frame)), line)
+        other = series.frame.over(exp.select(aliased(made, name)).from_(_sub(series.frame)), line)
         return joined(frame, other, [], "left", line)
 
     def settled(self, series: Series) -> exp.Expression:

@@ -66,8 +66,8 @@ def audit_notebook(text: str, python: PythonAuditor, sql: Auditor, *, path: str)
                 )
             )
             continue
-        for at, line in enumerate(source.split("\n"), 1):
-            lines.append(line)
+        for at, text_line in enumerate(source.split("\n"), 1):
+            lines.append(text_line)
             places.append((cell.number, at))
     whole = python.text("\n".join(lines), path=path)
     for finding in whole.findings:
@@ -77,7 +77,7 @@ def audit_notebook(text: str, python: PythonAuditor, sql: Auditor, *, path: str)
 
 
 def _cells(document: dict[str, object]) -> Iterator[Cell]:
-    cells = document["cells"] if "cells" in document else None
+    cells = document.get("cells")
     if not isinstance(cells, list):
         raise TypeError("it has no list of cells")
     for number, cell in enumerate(cells, 1):

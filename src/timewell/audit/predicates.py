@@ -10,7 +10,13 @@ from sqlglot import exp
 from timewell.audit.bounds import Bounds
 from timewell.audit.terms import Term, Terms, compare
 
-_FLIPPED = {exp.LT: exp.GT, exp.LTE: exp.GTE, exp.GT: exp.LT, exp.GTE: exp.LTE, exp.EQ: exp.EQ}
+_FLIPPED: dict[type[exp.Expression], type[exp.Expression]] = {
+    exp.LT: exp.GT,
+    exp.LTE: exp.GTE,
+    exp.GT: exp.LT,
+    exp.GTE: exp.LTE,
+    exp.EQ: exp.EQ,
+}
 _OPPOSITE: dict[type[exp.Expression], type[exp.Expression] | None] = {
     exp.LT: exp.GTE, exp.LTE: exp.GT, exp.GT: exp.LTE, exp.GTE: exp.LT, exp.EQ: None, exp.NEQ: exp.EQ,
     exp.NullSafeEQ: None, exp.NullSafeNEQ: exp.EQ,
@@ -73,7 +79,7 @@ class Predicates:
             return self._is(tree, negated=negated)
         if isinstance(tree, exp.In):
             return Facts() if negated else self._in(tree)
-        if isinstance(tree, (exp.Coalesce, exp.Cast)) and isinstance(tree.this, exp.Condition):
+        if isinstance(tree, (exp.Coalesce, exp.Cast)) and isinstance(tree.this, exp.Expression):
             return self.of(tree.this, negated=negated)
         if isinstance(tree, COMPARISONS):
             return self._compare(tree, negated=negated)
@@ -111,7 +117,7 @@ class Predicates:
             return facts
         kind = _OPPOSITE[type(tree)] if negated else type(tree)
         kind = exp.EQ if kind is exp.NullSafeEQ else kind
-        if kind not in _FLIPPED:
+        if kind is None or kind not in _FLIPPED:
             return Facts()
         if kind in (exp.GT, exp.GTE):
             kind, left, right = _FLIPPED[kind], right, left

@@ -74,11 +74,7 @@ class PythonAuditor:
     def text(self, text: str, *, path: str = "", first_line: int = 1) -> Audit:
         """Audit one module."""
         try:
-            if len(text) > MAX_CHARACTERS:
-                raise TooLarge
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # escapes in somebody else's strings
-                tree = ast.parse(text)
+            tree = _parsed(text)
             roles = self.roles.with_comments(text)
             found, count = self._frames(tree, roles, first_line)
             strings = [self._string(node, roles, path, first_line) for node in _sql_strings(tree)]
@@ -151,6 +147,14 @@ class PythonAuditor:
             found,
             findings=(Finding(verdict=Verdict.UNKNOWN, rule="unknown-parts", reason=reason, line=line, path=path),),
         )
+
+
+def _parsed(text: str) -> ast.Module:
+    if len(text) > MAX_CHARACTERS:
+        raise TooLarge
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # escapes in somebody else's strings
+        return ast.parse(text)
 
 
 def _by_variables(tree: ast.Module, roles: Roles) -> Roles:

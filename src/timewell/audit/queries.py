@@ -12,17 +12,24 @@ from sqlglot import exp
 
 from timewell.audit.bounds import EQUAL
 from timewell.audit.graph import Graph, Instance, TooLarge
+from timewell.audit.predicates import Facts
 from timewell.audit.relations import Relation, Source, Value, held_by, spine_rows
 from timewell.audit.roles import Roles, is_arrival, is_day, table_name
 from timewell.audit.scopes import Guards, Read, Scope
+from timewell.audit.selects import (
+    AGGREGATES,
+    as_row,
+    counts_rows,
+    first,
+    in_windows_clause,
+    is_aggregate,
+    queries_in,
+    starred,
+)
 from timewell.audit.terms import Term
 from timewell.audit.windows import add_window, pin
 
 MAX_WAYS = 48
-_AGGREGATES = (exp.AggFunc, exp.AnonymousAggFunc, exp.CombinedAggFunc)
-_AGGREGATE_NAMES = frozenset(
-    ["sumif", "countif", "avgif", "minif", "maxif", "anyif", "uniq", "uniqexact", "arg_max", "arg_min", "argmax", "argmin", "max_by", "min_by", "list", "any", "last", "first", "string_agg", "approx_percentile", "percentile", "bool_or", "bool_and", "grouparray", "uniqif"]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +62,10 @@ class Reader:
         """Read a query within a scope, that of a correlated subquery too."""
         known = dict(outer.tables if tables is None else tables)
         clause = tree.args.get("with_") or tree.args.get("with")
+        recursive = clause is not None and bool(clause.args.get("recursive"))
         for cte in clause.expressions if clause is not None else ():
             columns = tuple(part.name.lower() for part in (cte.args["alias"].args.get("columns") or ()))
-            known[cte.alias.lower()] = Named(cte.this, dict(known), columns, bool(clause.args.get("recursive")))
+            known[cte.alias.lower()] = Named(cte.this, dict(known), columns, recursive)
         if isinstance(tree, (exp.Subquery, exp.Paren)):
             return self.query(tree.this, outer, known)
         if isinstance(tree, exp.SetOperation):
@@ -111,8 +119,8 @@ class Reader:
         for source, relation in left:
             inner = scope.inside(relation)
             relation.sources.append(source)
-            for joined in self._join(relation, join, inner):
-                made.append((Source(alias=source.alias, beneath=list(joined.sources)), joined))
+            joined = self._join(relation, join, inner)
+            made += [(Source(alias=source.alias, beneath=list(one.sources)), one) for one in joined]
         return made
 
     def _table(self, tree: exp.Table, scope: Scope, alias: str) -> list[tuple[Source, Relation]]:
@@ -196,7 +204,7 @@ class Reader:
         if str(join.args.get("method") or "").upper() == "NATURAL":
             using = sorted(set(source.columns) & {name for one in before for name in one.columns})
         for at, name in enumerate(using):
-            mine, theirs = source.get(self.graph, name), _first(self.graph, before, name)
+            mine, theirs = source.get(self.graph, name), first(self.graph, before, name)
             if (
                 mine is not None
                 and theirs is not None
@@ -225,7 +233,7 @@ class Reader:
         """Take in the rows of every subquery in an expression: what they hold decides, or is shown."""
         if tree is None:
             return
-        for found in _queries_in(tree):
+        for found in queries_in(tree):
             self.outputs_of(found, scope)
             relation = self._read[id(found)][1]
             self._take_subquery(found, relation, scope)
@@ -308,11 +316,11 @@ class Reader:
                 relation.hints |= facts.hints
                 self._subqueries(tree.args[clause].this, scope)
         self._arrivals(relation)
-        aggregates = _is_aggregate(tree)
+        aggregates = is_aggregate(tree)
         for part in tree.expressions:
             self._subqueries(part, scope)
         for part in tree.find_all(exp.Window):
-            if part.parent_select is tree and not _in_windows_clause(part):
+            if part.parent_select is tree and not in_windows_clause(part):
                 add_window(part, relation, scope)
         self._exempt_guarded(tree, scope, aggregates=aggregates)
         self._outputs(tree, scope)
@@ -326,7 +334,7 @@ class Reader:
         self._cut_off(tree, scope)
 
     def _arrivals(self, relation: Relation) -> None:
-        """A row that arrived had happened: its event is no later than its arrival."""
+        """Enter that a row that arrived had happened: its event is no later than its arrival."""
         for number in relation.live:
             row = self.graph.instances[number]
             if row.role == "event" and row.time is not None:
@@ -363,8 +371,8 @@ class Reader:
         relation = scope.relation
         parts = [part.this if isinstance(part, exp.Alias) else part for part in tree.expressions]
         reads = [read for part in parts for read in scope.reads(part)]
-        reads += [Read(rows=rows) for part in parts for rows in _starred(part, relation)]
-        counted = aggregates and any(_counts_rows(part) for part in parts)
+        reads += [Read(rows=rows) for part in parts for rows in starred(part, relation)]
+        counted = aggregates and any(counts_rows(part) for part in parts)
         for number in sorted(relation.live):
             if self.graph.instances[number].role != "event":
                 continue
@@ -382,8 +390,10 @@ class Reader:
 
     def _guarded(self, number: int, guards: Guards, scope: Scope) -> int:
         """Take in a row a second time, under conditions of its own."""
+        facts = Facts()
+        for guard in guards:
+            facts.both(scope.predicates.of(guard))
         doubles, names = scope.relation.double(self.graph, {number}, {"how": "guarded", "line": scope.line})
-        facts = scope.predicates.of(exp.and_(*[guard.copy() for guard in guards]))
         scope.relation.bounds.add_all(facts.bounds.renamed(names))
         return doubles[number]
 
@@ -392,7 +402,7 @@ class Reader:
         spines = {row.id for row in spine_rows(self.graph, scope.relation.live)}
         if read.column is None or not spines:
             return False
-        alone = read.column.find_ancestor(*_AGGREGATES, exp.Anonymous, exp.Select)
+        alone = read.column.find_ancestor(*AGGREGATES, exp.Anonymous, exp.Select)
         if aggregates and read.rows & spines and isinstance(alone, exp.Select):
             return True  # what is beside aggregates is what the group goes by
         return scope.is_shared_key(read.column, spines)
@@ -402,7 +412,7 @@ class Reader:
         group = tree.args.get("group")
         given = list(group.expressions) if group is not None else []
         if group is not None and group.args.get("all"):
-            given = [part for part in tree.expressions if part.find(*_AGGREGATES) is None]
+            given = [part for part in tree.expressions if part.find(*AGGREGATES) is None]
         keys: set[int] = set()
         for part in given:
             chosen = part
@@ -415,7 +425,7 @@ class Reader:
             relation.grouped[number] = frozenset(keys)
             row = self.graph.instances[number]
             if not row.how:
-                self.graph.update(_as(row, "aggregate"))
+                self.graph.update(as_row(row, "aggregate"))
         relation.live = {number for number in relation.live if self.graph.instances[number].role == "spine"}
 
     def _cut_off(self, tree: exp.Select, scope: Scope) -> None:
@@ -433,13 +443,12 @@ class Reader:
             "reason": f"{words} chooses among rows that come later, too",
         }
         every = set(scope.relation.live) if rows else set()
+        terms = [scope.terms.of(part) for part in (on.expressions if on is not None else ())]
         doubles, names = scope.relation.double(self.graph, every, change)
         spines = {row.id for row in spine_rows(self.graph, every)}
-        for part in on.expressions if on is not None else ():
-            term = scope.terms.of(part)
-            for node, _ in () if term is None else term.nodes:
-                if node in names:
-                    scope.relation.bounds.equal(node, names[node])
+        for node in (node for term in terms if term is not None for node, _ in term.nodes):
+            if node in names:
+                scope.relation.bounds.equal(node, names[node])
         pin(list(on.expressions) if on is not None else [], scope.relation, scope, doubles)
         scope.relation.exempt |= {doubles[number] for number in spines}
 
@@ -456,67 +465,7 @@ def scope_of(scope: Scope, relation: Relation) -> Scope:
     )
 
 
-def _as(row: Instance, how: str) -> Instance:
-    return Instance(
-        id=row.id, table=row.table, role=row.role, time=row.time, line=row.line, depth=row.depth, how=how,
-        reason=row.reason, excludes_self=row.excludes_self, direction=row.direction, image_of=row.image_of,
-    )  # fmt: skip
-
-
 def _few(ways: list[Relation]) -> list[Relation]:
     if len(ways) > MAX_WAYS:
         raise TooLarge
     return ways
-
-
-def _first(graph: Graph, sources: Sequence[Source], name: str) -> Value | None:
-    sure = [source for source in sources if source.surely_has(graph, name)] or [one for one in sources if one.is_open()]
-    return sure[0].get(graph, name) if sure else None
-
-
-def _queries_in(tree: exp.Expression) -> list[exp.Expression]:
-    """Return the outermost subqueries of an expression."""
-    if isinstance(tree, (exp.Select, exp.SetOperation)):
-        return [tree]
-    found = []
-    for part in tree.iter_expressions():
-        found += _queries_in(part)
-    return found
-
-
-def _is_aggregate(tree: exp.Select) -> bool:
-    if tree.args.get("group") is not None:
-        return True
-    parts = [*tree.expressions, *([tree.args["having"]] if tree.args.get("having") else [])]
-    for part in parts:
-        for found in part.find_all(*_AGGREGATES, exp.Anonymous):
-            if isinstance(found, exp.Anonymous) and str(found.this).lower() not in _AGGREGATE_NAMES:
-                continue
-            if found.parent_select is tree and not _in_window(found):
-                return True
-    return False
-
-
-def _starred(tree: exp.Expression, relation: Relation) -> list[frozenset[int]]:
-    """Return the rows that a ``*`` shows."""
-    if isinstance(tree, exp.Star):
-        return [source.all_rows() for source in relation.sources]
-    if isinstance(tree, exp.Column) and isinstance(tree.this, exp.Star):
-        return [source.all_rows() for source in relation.sources if source.alias == tree.table.lower()]
-    return []
-
-
-def _counts_rows(tree: exp.Expression) -> bool:
-    counts = [found for found in tree.find_all(exp.Count) if isinstance(found.this, exp.Star) or found.this is None]
-    return any(not isinstance(found.parent, (exp.Filter, exp.Window)) for found in counts)
-
-
-def _in_window(tree: exp.Expression) -> bool:
-    parent = tree.parent
-    while isinstance(parent, (exp.IgnoreNulls, exp.RespectNulls, exp.Filter, exp.WithinGroup)):
-        parent = parent.parent
-    return isinstance(parent, exp.Window)
-
-
-def _in_windows_clause(tree: exp.Window) -> bool:
-    return tree.arg_key == "windows"

@@ -99,7 +99,7 @@ def _result(finding: Finding, used: Sequence[str]) -> dict[str, object]:
     location: dict[str, object] = {"physicalLocation": {"artifactLocation": {"uri": file}, "region": region}}
     if cell:
         location["logicalLocations"] = [{"name": f"{cell}, line {finding.line}"}]
-    mark = hashlib.sha256("\0".join((finding.path, finding.rule, finding.reason)).encode()).hexdigest()
+    mark = hashlib.sha256(f"{finding.path}\0{finding.rule}\0{finding.reason}".encode()).hexdigest()
     text = f"{finding.verdict}: {finding.reason}." + (f" {finding.fix}" if finding.fix else "")
     made: dict[str, object] = {
         "ruleId": finding.rule,

@@ -169,11 +169,10 @@ class Auditor:
     def _statement(
         self, query: exp.Expression, tree: exp.Expression, roles: Roles, made: Mapping[str, object], offset: int
     ) -> list[Finding]:
-        chosen = roles if roles.spine is not None and roles.events else guess(query, roles)
-        reader = Reader(chosen, line_offset=offset)
         try:
-            if sum(1 for _ in tree.walk()) > MAX_NODES:
-                raise TooLarge
+            _refuse_large(tree)
+            chosen = roles if roles.spine is not None and roles.events else guess(query, roles)
+            reader = Reader(chosen, line_offset=offset)
             ways = reader.statement(query, made)
             found = [
                 finding for way in ways for finding in Judge(graph=reader.graph, roles=chosen, relation=way).findings()
@@ -195,6 +194,11 @@ class Auditor:
         return sorted(unique.values(), key=lambda finding: finding.line)
 
 
+def _refuse_large(tree: exp.Expression) -> None:
+    if sum(1 for _ in tree.walk()) > MAX_NODES:
+        raise TooLarge
+
+
 def _query_of(tree: exp.Expression) -> exp.Expression | None:
     """Return the query that a statement runs, makes a table of, or inserts; nothing if there is none."""
     if isinstance(tree, (exp.Select, exp.SetOperation, exp.Subquery)):
@@ -206,8 +210,7 @@ def _query_of(tree: exp.Expression) -> exp.Expression | None:
     if isinstance(tree, exp.Update):
         return _update(tree)
     if isinstance(tree, (exp.Copy, exp.Merge)):
-        found = tree.find(exp.Select)
-        return found
+        return tree.find(exp.Select)
     return None
 
 
@@ -259,10 +262,13 @@ def _without_jinja(sql: str) -> str:
     """Put names and parameters where a template has references and values; lines stay."""
     if "{" not in sql:
         return sql
-    keep_lines = lambda found: "\n" * found.group().count("\n")  # noqa: E731
-    text = _JINJA_REFERENCE.sub(lambda found: found.group(1) + keep_lines(found), sql)
-    text = _JINJA_BLOCK.sub(keep_lines, text)
-    return _JINJA.sub(lambda found: f":p_{abs(hash(found.group())) % 10**8}" + keep_lines(found), text)
+    text = _JINJA_REFERENCE.sub(lambda found: found.group(1) + _lines(found), sql)
+    return _JINJA.sub(lambda found: f":p_{len(found.group())}" + _lines(found), _JINJA_BLOCK.sub(_lines, text))
+
+
+def _lines(found: re.Match[str]) -> str:
+    """Return the line ends of what is taken out."""
+    return "\n" * found.group().count("\n")
 
 
 def _error_line(error: Exception) -> int:

@@ -235,7 +235,7 @@ class Terms:
         return inner.shifted(low, high, grid) if sign > 0 else inner.shifted(-high, -low, grid)
 
     def _named(self, tree: exp.Expression) -> Term | None:
-        name = str(tree.this if isinstance(tree, exp.Anonymous) else tree.sql_name()).lower()
+        name = str(tree.this if isinstance(tree, exp.Anonymous) else tree.key).lower()
         given = list(tree.expressions) if isinstance(tree, exp.Anonymous) else [part for part in (tree.this,) if part]
         action = _NAMED.get(name, "")
         if action == "now":
@@ -382,7 +382,7 @@ def compare(kind: type[exp.Expression], left: Term, right: Term) -> tuple[Bounds
 
 
 def _any_grid(term: Term) -> str | None:
-    """A span alone fits every grid that divides it; a plain zero fits all."""
+    """Return the largest unit that divides a span that stands alone."""
     if term.nodes:
         return None
     return next(

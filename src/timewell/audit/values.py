@@ -13,7 +13,7 @@ from sqlglot.errors import SqlglotError
 
 from timewell.audit import methods
 from timewell.audit.calls import FrameCalls
-from timewell.audit.frames import Frame, Series, column, filtered, star
+from timewell.audit.frames import Frame, Series, aliased, column, filtered, star
 from timewell.audit.graph import UNITS
 from timewell.audit.methods import FUTURE
 
@@ -170,20 +170,19 @@ class Evaluator:
                 return None
             return self.combined(_COMPARE[type(node.ops[0])], *parts)
         if isinstance(node, ast.BoolOp):
-            kind = exp.And if isinstance(node.op, ast.And) else exp.Or
+            logical: type[exp.Expression] = exp.And if isinstance(node.op, ast.And) else exp.Or
             parts = [self.of(part) for part in node.values]
             made = parts[0]
             for part in parts[1:]:
-                made = self.combined(kind, made, part)
+                made = self.combined(logical, made, part)
             return made
         if isinstance(node, ast.UnaryOp):
             inner = self.of(node.operand)
-            kind = exp.Not if isinstance(node.op, (ast.Invert, ast.Not)) else exp.Neg
+            kind: type[exp.Expression] = exp.Not if isinstance(node.op, (ast.Invert, ast.Not)) else exp.Neg
             if isinstance(inner, Series):
                 return replace(inner, value=kind(this=exp.paren(inner.value.copy())))
             return kind(this=inner.copy()) if isinstance(inner, exp.Expression) else None
-        kind = _BINARY.get(type(node.op), exp.Add)
-        return self.combined(kind, self.of(node.left), self.of(node.right))
+        return self.combined(_BINARY.get(type(node.op), exp.Add), self.of(node.left), self.of(node.right))
 
     def combined(self, kind: type[exp.Expression], left: Thing, right: Thing) -> Thing:
         """Put two sides together; one that is not understood leaves what the other reads."""
@@ -235,7 +234,7 @@ class Evaluator:
         """Return a series as a frame of its own."""
         if isinstance(series.value, exp.Column) and not series.reach:
             return replace(series.frame, chosen=(series.name,)) if series.name else series.frame
-        made = star(series.frame, exp.alias_(self.reader.settled(series), series.name or "value"))
+        made = star(series.frame, aliased(self.reader.settled(series), series.name or "value"))
         return self.reader.keep(series.frame.over(made, line), series.frame)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from sqlglot import exp
 
 from timewell.audit.bounds import EQUAL
+from timewell.audit.predicates import Facts
 from timewell.audit.terms import Term, Terms, _number  # the value of a literal
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ def add_window(tree: exp.Window, relation: Relation, scope: Scope) -> None:
         "how": "window", "line": scope.line_of(tree) or scope.line, "reason": _words(tree, direction),
         "excludes_self": frame.excludes_self, "direction": direction,
     }  # fmt: skip
+    guard = tree.this.expression if isinstance(tree.this, exp.Filter) else None
+    held = Facts() if guard is None else scope.predicates.of(guard.this)
     every = set(relation.live)
     doubles, names = relation.double(graph, every, change)
     relation.exempt |= {doubles[number] for number in every - rows}
@@ -124,10 +127,7 @@ def add_window(tree: exp.Window, relation: Relation, scope: Scope) -> None:
         relation.bounds.add(names[node], node, (frame.within, EQUAL[1]))
         if frame.excludes_self and frame.within == 0 and by.lone is not None:
             relation.bounds.add(names[node], node, (0.0, 0))  # ties apart: two rows of one instant have no order
-    guard = tree.this.expression if isinstance(tree.this, exp.Filter) else None
-    if guard is not None:
-        facts = scope.predicates.of(guard.this)
-        relation.bounds.add_all(facts.bounds.renamed(names))
+    relation.bounds.add_all(held.bounds.renamed(names))
 
 
 def _end(tree: exp.Window, function: exp.Expression, scope: Scope, doubles: dict[int, int]) -> None:
@@ -135,9 +135,10 @@ def _end(tree: exp.Window, function: exp.Expression, scope: Scope, doubles: dict
     if not isinstance(function, exp.Lead) or len(function.args.get("this", exp.Null()).args) == 0:
         return
     term, graph = scope.terms.of(function.this), scope.reader.graph
-    owner = None if term is None or term.lone is None else graph.nodes[term.lone].owner
-    if owner in doubles and term is not None and term.lone == graph.instances[owner].time:
-        end = graph.node(f"the end of {graph.nodes[term.lone].label}", owner=owner)
+    lone = None if term is None else term.lone
+    owner = None if lone is None else graph.nodes[lone].owner
+    if lone is not None and owner is not None and owner in doubles and lone == graph.instances[owner].time:
+        end = graph.node(f"the end of {graph.nodes[lone].label}", owner=owner)
         graph.ends[end] = doubles[owner]
         scope.reader.window_terms[id(tree)] = Term(nodes=((end, 1),))
 
@@ -168,7 +169,7 @@ def _taken(function: exp.Expression, relation: Relation, scope: Scope) -> set[in
 
 
 def pin(partition: list[exp.Expression], relation: Relation, scope: Scope, doubles: dict[int, int]) -> None:
-    """A partition by what identifies rows of the spine holds one of them: its double has its time."""
+    """Give doubles of the spine the time of their rows, where a partition is by what identifies one."""
     graph = scope.reader.graph
     for number, double in doubles.items():
         one, other = graph.instances[number], graph.instances[double]
