@@ -103,12 +103,15 @@ class Graph:
     ----------
     ends
         Node of a row's next instant (``LEAD(ts)``: until when it holds) to the row that has it.
+    floors
+        Node of a cut instant to that of the instant.
     """
 
     nodes: list[Node] = field(default_factory=lambda: [Node(label="a fixed instant")])
     instances: list[Instance] = field(default_factory=list)
     definitions: Bounds = field(default_factory=Bounds)
     ends: dict[int, int] = field(default_factory=dict)
+    floors: dict[int, int] = field(default_factory=dict)
     _known: dict[tuple[object, ...], int] = field(default_factory=dict)
 
     def node(self, label: str, *key: object, owner: int | None = None, grid: str | None = None) -> int:
@@ -138,6 +141,7 @@ class Graph:
         if known in self._known:
             return self._known[known]
         made = self.node(f"{self.nodes[base].label} cut to the {unit}", *known, owner=self.nodes[base].owner, grid=unit)
+        self.floors[made] = base
         self.definitions.add(made, base, EQUAL)
         self.definitions.add(base, made, (float(UNITS[unit][1]), BEFORE[1]))
         return made
@@ -174,6 +178,7 @@ class Graph:
             if number in names and old_key[0] == "column":
                 self._known["column", rows[int(str(old_key[1]))], *old_key[2:]] = names[number]
         self.definitions.add_all(self.definitions.renamed(names))
+        self.floors.update({names[made]: names.get(base, base) for made, base in self.floors.items() if made in names})
         for number in ids:
             old = self.instances[number]
             time = None if old.time is None else names.get(old.time, old.time)

@@ -7,7 +7,7 @@ UNBOUNDED; what a condition speaks of in a form that is not understood is UNKNOW
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from timewell.audit.bounds import EQUAL, Bound, reach
 from timewell.audit.graph import ZERO, Graph, Instance
@@ -28,6 +28,7 @@ class Judge:
     relation: Relation
     spine: Instance | None = None
     implied: bool = False
+    unsure: list[tuple[Instance, str]] = field(default_factory=list)
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is wrong."""
@@ -40,6 +41,9 @@ class Judge:
             yield from self._without_spine(events)
             return
         self._settle()
+        for row, name in self.unsure:
+            reason = f"{row.table} is joined to itself by {name}: whether that is one row decides"
+            yield self._finding(row, Verdict.UNKNOWN, "identity", reason, f"Join by {name} and the instant.")
         for row in events:
             found = self._judge(row)
             if found is not None:
@@ -120,9 +124,12 @@ class Judge:
             for name, node in theirs.items()
             if any(self._is_key_of_events(node, row) for row in self.relation.rows)
         }
-        identifying = {name for name in joined - keys if name == "id" or name.endswith("_id")}
-        if identifying and other.depth != spine.depth:
+        identifying = {name for name in joined - keys if name.endswith("_id")}
+        named = joined & _identifiers(spine.table)
+        if other.depth != spine.depth and (named or (keys and identifying)):
             self.relation.bounds.equal(other.time, spine.time)
+            if not named:
+                self.unsure.append((other, min(identifying)))
 
     def _is_key_of_events(self, node: int, row: int) -> bool:
         if self.graph.instances[row].role != "event":
@@ -271,3 +278,9 @@ class Judge:
             verdict = Verdict.UNKNOWN  # nobody said that the first table is of labelled rows
         guessed = self.roles.guessed
         return Finding(verdict=verdict, rule=rule, reason=reason, fix=fix, line=row.line or 1, guessed=guessed)
+
+
+def _identifiers(table: str) -> set[str]:
+    """Return the columns that identify a row of a table, by their names."""
+    name = table.rsplit(".", 1)[-1].lower()
+    return {"id", "row_id", f"{name}_id", f"{name.removesuffix('s')}_id"}

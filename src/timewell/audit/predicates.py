@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from timewell.audit.bounds import Bounds
+from timewell.audit.bounds import BEFORE, Bounds
+from timewell.audit.graph import UNITS
 from timewell.audit.terms import Term, Terms, compare
 
 _FLIPPED: dict[type[exp.Expression], type[exp.Expression]] = {
@@ -133,8 +134,18 @@ class Predicates:
                 one, other = self.terms.of(small), self.terms.of(large)
                 if one is not None and other is not None:
                     proven, hint = compare(kind, one, other)
+                    self._sharpen(proven)
                     facts.both(Facts(bounds=proven, hints={hint} if hint else set()))
         return facts
+
+    def _sharpen(self, proven: Bounds) -> None:
+        """Enter for months, which are not of one length, that one that begins before another ends by then."""
+        graph = self.terms.graph
+        for a, b, bound in list(proven):
+            grid, base = graph.nodes[a].grid, graph.floors.get(a)
+            uneven = grid in ("month", "quarter", "year") and graph.nodes[b].grid == grid
+            if base is not None and grid is not None and uneven and bound[0] <= -UNITS[grid][0]:
+                proven.add(base, b, BEFORE)
 
 
 def _between(tree: exp.Between) -> exp.Expression:

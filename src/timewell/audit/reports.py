@@ -19,6 +19,7 @@ RULES: Mapping[str, str] = {
     "truncated-time": "A time cut to a day or month lets the rest of that day or month in.",
     "same-day": "A day is compared with a day; whether its start or its end is meant decides.",
     "window-future": "A window, a ranking or a limit takes in later rows.",
+    "identity": "Whether a column identifies a row of the spine decides.",
     "no-time-bound": "Nothing holds the time of the rows that are read.",
     "bound-not-understood": "What may bound the rows is not understood.",
     "no-time": "The time column is not known.",
