@@ -31,6 +31,27 @@ if TYPE_CHECKING:
     from timewell.audit.interpret import Thing
     from timewell.audit.values import Evaluator
 
+_SINKS = frozenset(
+    [
+        "print",
+        "len",
+        "display",
+        "isinstance",
+        "type",
+        "list",
+        "set",
+        "sorted",
+        "str",
+        "repr",
+        "append",
+        "extend",
+        "insert",
+        "dict",
+        "tuple",
+        "float",
+        "int",
+    ]
+)
 _SPANS = ("Timedelta", "timedelta", "DateOffset", "to_timedelta", "duration", "Hour", "Day", "Minute")
 
 
@@ -123,18 +144,7 @@ class FrameCalls:
         frames = [
             found for part in (*self.node.args, *self.named.values()) if isinstance(found := self.by.of(part), Frame)
         ]
-        if frames and name not in (
-            "print",
-            "len",
-            "display",
-            "isinstance",
-            "type",
-            "list",
-            "set",
-            "sorted",
-            "str",
-            "repr",
-        ):
+        if frames and name not in _SINKS:
             return self.keep(frames[0].unknown(f"the call of `{name}`"), *frames)
         expressions = [
             found
@@ -217,6 +227,8 @@ class FrameCalls:
         condition = self.by.of(given) if not on and given is not None else None
         if asof:
             return self._asof(left, right, lefts, rights)
+        if not lefts:
+            lefts = rights  # by the index of the right one
         conditions = on_keys(lefts, rights)
         whole = self.by.expression(condition)
         if whole is not None:
@@ -252,7 +264,7 @@ class FrameCalls:
         "withColumn": "_assign", "with_column": "_assign", "select": "_assign", "resample": "_resample", "unique": "_first",
         "apply": "_apply", "pipe": "_pipe", "eval": "_unread", "groupby_rolling": "_unread", "crossJoin": "_merge", "set_index": "_index",
         "fillna": "_fill", "iterrows": "_same", "itertuples": "_same", "withColumnRenamed": "_rename_one", "selectExpr": "_unread", "map": "_unread",
-        "get": "_get", "transform": "_apply", "between_time": "_same", "isin": "_same", "asof": "_unread",
+        "get": "_get", "reset_index": "_reset", "transform": "_apply", "between_time": "_same", "isin": "_same", "asof": "_unread",
     }  # fmt: skip
 
     def _on_frame(self, frame: Frame, name: str) -> Thing:
@@ -283,6 +295,14 @@ class FrameCalls:
 
     def _same(self, frame: Frame) -> Frame:
         return frame
+
+    def _reset(self, frame: Frame) -> Frame:
+        """Make columns of the index: of one that has no name, the number of a row."""
+        dropped = self.named.get("drop")
+        if frame.index or frame.grouped or (isinstance(dropped, ast.Constant) and dropped.value):
+            return frame
+        made = assigned(frame, "index", column("index"), self.line)
+        return self.keep(replace(made, sorted_by=frame.sorted_by, descending=frame.descending), frame)
 
     def _get(self, frame: Frame) -> Thing:
         return self.by.column_of(frame, self.text(0)) if self.text(0) else frame

@@ -53,6 +53,8 @@ class ColumnCalls:
         if name in ("fillna", "fill_null"):
             value = by.of(self.call.node.args[0]) if self.call.node.args else None
             return self._filled(series, value)
+        if name in ("isna", "isnull", "notna", "notnull", "is_null", "is_not_null"):
+            return replace(series, value=_null(series.value, negated="not" in name), reach="")
         if name == "over":
             return replace(series, keys=tuple(column(key) for key in by.names(self.call.given(0)))).reaching("all")
         if name == "map":
@@ -172,6 +174,11 @@ class ColumnCalls:
         return replace(series, value=made, reach="")
 
 
+def _null(value: exp.Expression, *, negated: bool) -> exp.Expression:
+    made = exp.Is(this=value.copy(), expression=exp.null())
+    return exp.Not(this=made) if negated else made
+
+
 def of_expression(call: FrameCalls, base: exp.Expression, name: str) -> Thing:
     """Return what a call on ``col("x")`` of polars or Spark gives."""
     by = call.by
@@ -189,6 +196,8 @@ def of_expression(call: FrameCalls, base: exp.Expression, name: str) -> Thing:
             this=exp.GTE(this=base.copy(), expression=low.copy()),
             expression=upper(this=base.copy(), expression=high.copy()),
         )
+    if name in ("is_null", "is_not_null", "isNull", "isNotNull"):
+        return _null(base, negated="ot" in name)
     if name == "over":
         return _over(call, base)
     if name in ("alias", "name"):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
-from timewell.audit.frames import Frame, Series, aliased, assigned, joined, reach_named, table, window
+from timewell.audit.frames import Frame, Series, aliased, assigned, joined, on_keys, reach_named, table, window
 from timewell.audit.roles import Roles, is_time
 from timewell.audit.values import Evaluator, Row
 
@@ -225,11 +225,27 @@ class Interpreter:
         if located and isinstance(names, ast.Tuple) and len(names.elts) == 2:
             names = names.elts[1]
         for part in names.elts if isinstance(names, (ast.List, ast.Tuple)) else [names]:
+            if located and self._assign_some(owner.id, target.slice, names, value, line):
+                continue
             if isinstance(part, ast.Constant) and isinstance(part.value, str):
                 old = self.names.get(owner.id)
                 if located and isinstance(old, Frame) and value is None:
                     continue  # some cells are blanked: what was read stays read
                 self._put(owner.id, part.value, value, line)
+
+    def _assign_some(self, owner: str, where: ast.expr, names: ast.expr, value: Thing, line: int) -> bool:
+        """Read ``df.loc[mask, "x"] = constant``: elsewhere the column stays."""
+        frame = self.lookup(owner)
+        if not isinstance(frame, Frame) or not isinstance(where, ast.Tuple) or not isinstance(names, ast.Constant):
+            return False
+        by = Evaluator(self)
+        mask = by.expression(by.of(where.elts[0]))
+        if mask is None or isinstance(value, (Frame, Series)) or not isinstance(names.value, str):
+            return False
+        kept = exp.If(this=exp.Not(this=exp.paren(mask.copy())), true=exp.column(names.value))
+        made = exp.Case(ifs=[kept], default=exp.null() if value is None else value.copy())
+        self.names[owner] = self.keep(assigned(frame, names.value, made, line + self.line_offset), frame)
+        return True
 
     def _put(self, owner: str, name: str, value: Thing, line: int) -> None:
         frame = self.lookup(owner)
@@ -241,7 +257,8 @@ class Interpreter:
         elif isinstance(value, Frame) and value.like is not None:
             self.names[owner] = self.keep(value, frame)
         elif isinstance(value, Frame):
-            self.names[owner] = self.keep(joined(frame, value, [], "left", line), frame, value)
+            keys = on_keys(value.index, value.index)
+            self.names[owner] = self.keep(joined(frame, value, keys, "left", line), frame, value)
         elif isinstance(value, exp.Expression):
             self.names[owner] = self.keep(assigned(frame, name, value, line), frame)
 

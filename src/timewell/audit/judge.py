@@ -283,4 +283,4 @@ class Judge:
 def _identifiers(table: str) -> set[str]:
     """Return the columns that identify a row of a table, by their names."""
     name = table.rsplit(".", 1)[-1].lower()
-    return {"id", "row_id", f"{name}_id", f"{name.removesuffix('s')}_id"}
+    return {"id", "row_id", "index", f"{name}_id", f"{name.removesuffix('s')}_id"}

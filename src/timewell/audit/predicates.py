@@ -56,10 +56,13 @@ class Predicates:
         Reads their sides.
     outputs
         Gives the terms of a subquery's outputs: ``x IN (SELECT ...)``.
+    flags
+        Gives what a column that holds a condition proves where it is true.
     """
 
     terms: Terms
     outputs: Callable[[exp.Expression], Sequence[Term | None]]
+    flags: Callable[[exp.Column], Facts | None]
 
     def of(self, tree: exp.Expression | None, *, negated: bool = False) -> Facts:
         """Return what a condition (or its opposite) proves."""
@@ -70,6 +73,8 @@ class Predicates:
             return (
                 left.both(right) if isinstance(tree, exp.And) != negated else left.either(right, self.terms.graph.ends)
             )
+        if isinstance(tree, exp.Column):
+            return (None if negated else self.flags(tree)) or Facts()
         if isinstance(tree, exp.Not):
             return self.of(tree.this, negated=not negated)
         if isinstance(tree, (exp.Paren, exp.Alias)):
@@ -109,6 +114,15 @@ class Predicates:
     def _compare(self, tree: exp.Expression, *, negated: bool) -> Facts:
         left, right = tree.this, tree.expression
         for one, other in ((left, right), (right, left)):
+            if (
+                isinstance(one, exp.Column)
+                and other == exp.Literal.number(1)
+                and isinstance(tree, exp.EQ)
+                and not negated
+            ):
+                flagged = self.flags(one)
+                if flagged is not None:
+                    return flagged
             if isinstance(other, exp.Boolean) and isinstance(tree, (exp.EQ, exp.NEQ)):
                 return self.of(one, negated=negated != (isinstance(tree, exp.EQ) != bool(other.this)))
         if isinstance(left, exp.Tuple) and isinstance(right, exp.Tuple) and isinstance(tree, exp.EQ) and not negated:

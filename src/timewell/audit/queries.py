@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from timewell.audit.bounds import EQUAL
 from timewell.audit.graph import Graph, Instance, TooLarge
-from timewell.audit.predicates import Facts
+from timewell.audit.predicates import COMPARISONS, Facts
 from timewell.audit.relations import Relation, Source, Value, held_by, spine_rows
 from timewell.audit.roles import Roles, is_arrival, is_day, table_name
 from timewell.audit.scopes import Guards, Read, Scope
@@ -360,7 +360,7 @@ class Reader:
             rows = frozenset(
                 scope.images.get((row, read.guards), row) for read in scope.reads(bare) for row in read.rows
             )
-            value = Value(term=scope.terms.of(bare), rows=rows)
+            value = Value(term=scope.terms.of(bare), rows=rows, facts=self._condition(bare, scope))
             columns[name] = value
             scope.aliases[name] = value
         relation.outputs = list(columns.values())
@@ -396,6 +396,22 @@ class Reader:
         doubles, names = scope.relation.double(self.graph, {number}, {"how": "guarded", "line": scope.line})
         scope.relation.bounds.add_all(facts.bounds.renamed(names))
         return doubles[number]
+
+    @staticmethod
+    def _condition(tree: exp.Expression, scope: Scope) -> Facts | None:
+        """Return what an output proves where it is true, of one that is a condition."""
+        inner = tree
+        while isinstance(inner, (exp.Paren, exp.Cast)):
+            inner = inner.this
+        if isinstance(inner, exp.Case) and len(inner.args.get("ifs") or ()) == 1 and inner.this is None:
+            branch, other = inner.args["ifs"][0], inner.args.get("default")
+            plain = branch.args.get("true") == exp.Literal.number(1) and other == exp.Literal.number(0)
+            inner = branch.this if plain else inner
+        return (
+            scope.predicates.of(inner)
+            if isinstance(inner, (*COMPARISONS, exp.And, exp.Or, exp.Not, exp.Between))
+            else None
+        )
 
     def _is_key(self, read: Read, scope: Scope, *, aggregates: bool) -> bool:
         """Whether a column equals one of the spine's, so that it tells nothing that the spine does not."""

@@ -11,15 +11,17 @@ from dataclasses import dataclass, field, replace
 
 from timewell.audit.bounds import EQUAL, Bounds
 from timewell.audit.graph import Graph, Instance
+from timewell.audit.predicates import Facts
 from timewell.audit.terms import Term
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
-    """What an output column is: an instant or key where that is known, and whose rows it comes from."""
+    """What an output column is: an instant, a key or a condition where that is known, and whose rows it comes from."""
 
     term: Term | None = None
     rows: frozenset[int] = frozenset()
+    facts: Facts | None = None
 
 
 @dataclass(slots=True, kw_only=True)

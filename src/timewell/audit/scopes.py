@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from timewell.audit.predicates import COMPARISONS, Predicates
+from timewell.audit.predicates import COMPARISONS, Facts, Predicates
 from timewell.audit.relations import Relation, Value, among
 from timewell.audit.terms import Term, Terms
 
@@ -53,7 +53,11 @@ class Scope:
     @cached_property
     def predicates(self) -> Predicates:
         """Reads conditions of this scope."""
-        return Predicates(terms=self.terms, outputs=lambda query: self.reader.outputs_of(query, self))
+        return Predicates(terms=self.terms, outputs=lambda query: self.reader.outputs_of(query, self), flags=self._flag)
+
+    def _flag(self, column: exp.Column) -> Facts | None:
+        value = self.value(column)
+        return None if value is None else value.facts
 
     def _term(self, tree: exp.Expression) -> Term | None:
         if isinstance(tree, exp.Column):

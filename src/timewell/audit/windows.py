@@ -104,6 +104,8 @@ def add_window(tree: exp.Window, relation: Relation, scope: Scope) -> None:
     first = order.expressions[0] if order is not None and order.expressions else None
     descending = bool(first is not None and first.args.get("desc"))
     frame = frame_of(tree, function, scope.terms, descending=descending) if first is not None else Frame()
+    if _less_itself(tree, function):
+        frame = Frame(within=frame.within, excludes_self=True)
     by = None if first is None else scope.terms.of(first.this)
     direction: Direction = "all" if first is None else "past" if math.isfinite(frame.within) else "future"
     change: dict[str, object] = {
@@ -128,6 +130,20 @@ def add_window(tree: exp.Window, relation: Relation, scope: Scope) -> None:
         if frame.excludes_self and frame.within == 0 and by.lone is not None:
             relation.bounds.add(names[node], node, (0.0, 0))  # ties apart: two rows of one instant have no order
     relation.bounds.add_all(held.bounds.renamed(names))
+
+
+def _less_itself(tree: exp.Window, function: exp.Expression) -> bool:
+    """Whether a row's own value is taken off again: ``SUM(x) OVER (... ROWS ... CURRENT ROW) - x``."""
+    spec, parent = tree.args.get("spec"), tree.parent
+    by_rows = spec is not None and str(spec.args.get("kind") or "").upper() == "ROWS"
+    summed = isinstance(function, (exp.Sum, exp.Count, exp.ArrayAgg))
+    return (
+        by_rows
+        and summed
+        and isinstance(parent, exp.Sub)
+        and parent.this is tree
+        and parent.expression == function.this
+    )
 
 
 def _end(tree: exp.Window, function: exp.Expression, scope: Scope, doubles: dict[int, int]) -> None:
