@@ -73,7 +73,7 @@ def test_sql_in_strings_is_judged_and_unknown_parts_are_said() -> None:
     audit = tw.audit_python(f"x = 1\n{leak}", event_times=EVENTS, spine=SPINE)
     assert (audit.verdict, audit.findings[0].line) == ("LEAK", 2)
     hidden = "con.sql(f'SELECT l.id, t.amount FROM labels l JOIN tx t ON t.id = l.id AND {bound}')"
-    assert tw.audit_python(hidden, event_times=EVENTS, spine=SPINE).findings[0].rule == "unknown-parts"
+    assert tw.audit_python(hidden, event_times=EVENTS, spine=SPINE).findings[0].code == "unknown-parts"
 
 
 def test_variables_are_guessed_by_their_names() -> None:
@@ -114,8 +114,8 @@ def test_a_notebook_is_read_cell_by_cell_and_names_stay() -> None:
 
 def test_cells_of_sql_and_broken_cells_are_told_apart() -> None:
     audit = audited(notebook("%%sql\nSELECT l.id FROM labels l JOIN tx t ON t.ts > l.label_ts", "def broken(:"))
-    assert {(one.path, one.rule) for one in audit.findings} == {
+    assert {(one.path, one.code) for one in audit.findings} == {
         ("a.ipynb#cell-1", "future-rows"),
         ("a.ipynb#cell-2", "not-python"),
     }
-    assert audited("[1, 2]").findings[0].rule == "not-a-notebook"
+    assert audited("[1, 2]").findings[0].code == "not-a-notebook"

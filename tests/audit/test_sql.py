@@ -109,7 +109,7 @@ def test_a_snapshot_counts_from_its_own_instant_on_and_an_event_does_not() -> No
 
 def test_a_finding_names_its_line_and_what_to_write() -> None:
     [finding] = tw.audit_sql(SUM.format("\n  t.ts\n  >= l.label_ts"), event_times=EVENTS, spine=SPINE).findings
-    assert (finding.line, finding.rule) == (1, "future-rows")
+    assert (finding.line, finding.code) == (1, "future-rows")
     assert "tx.ts < labels.label_ts" in finding.fix
 
 
@@ -135,14 +135,14 @@ def test_a_waiver_needs_a_reason() -> None:
     )
     assert (allowed.ok, allowed.verdict, allowed.findings[0].waived) == (True, "SAFE", "the label is drawn later")
     refused = tw.audit_sql(f"-- timewell: allow LEAK\n{leak}", event_times=EVENTS, spine=SPINE)
-    assert [finding.rule for finding in refused.findings] == ["future-rows", "waiver-refused"]
+    assert [finding.code for finding in refused.findings] == ["future-rows", "waiver-refused"]
     other = tw.audit_sql(f"-- timewell: allow UNBOUNDED because of that\n{leak}", event_times=EVENTS, spine=SPINE)
     assert not other.ok
 
 
 def test_what_cannot_be_read_is_unknown_with_its_place() -> None:
     audit = tw.audit_sql("SELECT 1;\nSELECT FROM WHERE (", event_times=EVENTS, spine=SPINE)
-    assert (audit.verdict, audit.findings[0].rule, audit.findings[0].line) == ("UNKNOWN", "not-sql", 2)
+    assert (audit.verdict, audit.findings[0].code, audit.findings[0].line) == ("UNKNOWN", "not-sql", 2)
     with pytest.raises(UsageError, match="no SQL dialect"):
         tw.audit_sql("SELECT 1", dialect="klingon")
 

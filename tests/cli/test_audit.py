@@ -51,7 +51,7 @@ def test_files_that_cannot_be_read_are_unknown_and_the_rest_is_read(cli, folder)
     (folder / "sql" / "d.sql").write_text("SELEC nothing (")
     (folder / "sql" / "e.ipynb").write_text("{")
     ran = cli("audit", "sql", *TOLD, "--json")
-    rules = [finding["rule"] for finding in ran.document["findings"]]
+    rules = [finding["code"] for finding in ran.document["findings"]]
     assert rules == ["future-rows", "not-read", "not-sql", "not-a-notebook"]
 
 

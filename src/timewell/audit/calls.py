@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from sqlglot import exp
 
 from timewell.audit import methods
+from timewell.audit.columns import ColumnCalls, of_expression
 from timewell.audit.frames import (
     Frame,
     Series,
@@ -23,13 +24,9 @@ from timewell.audit.frames import (
     joined,
     on_keys,
     renamed,
-    star,
-    table,
 )
-
-if TYPE_CHECKING:
-    from timewell.audit.interpret import Thing
-    from timewell.audit.values import Evaluator
+from timewell.audit.reading import ExpressionReader, Thing
+from timewell.audit.roles import is_time
 
 _SINKS = frozenset(
     [
@@ -59,7 +56,7 @@ _SPANS = ("Timedelta", "timedelta", "DateOffset", "to_timedelta", "duration", "H
 class FrameCalls:
     """Reads one call."""
 
-    by: Evaluator
+    by: ExpressionReader
     node: ast.Call = field(default_factory=lambda: ast.Call(func=ast.Name(id=""), args=[], keywords=[]))
     named: dict[str, ast.expr] = field(default_factory=dict)
 
@@ -78,11 +75,7 @@ class FrameCalls:
         if isinstance(base, Frame):
             return self._on_frame(base, name)
         if isinstance(base, Series):
-            from timewell.audit.columns import ColumnCalls  # noqa: PLC0415  # columns and frames make one another
-
             return ColumnCalls(self).of(base, name)
-        from timewell.audit.columns import of_expression  # noqa: PLC0415  # columns and frames make one another
-
         return of_expression(self, base, name)
 
     @property
@@ -281,8 +274,6 @@ class FrameCalls:
             or name in methods.CUMULATIVE
             or name in ("shift", "diff", "pct_change", "rolling", "rank", "cumcount", "transform", "ngroup")
         ):
-            from timewell.audit.columns import ColumnCalls  # noqa: PLC0415  # columns and frames make one another
-
             chosen = (
                 replace(whole, value=column(frame.chosen[0]))
                 if frame.chosen
@@ -397,8 +388,6 @@ class FrameCalls:
 
     @staticmethod
     def _is_time(name: str) -> bool:
-        from timewell.audit.roles import is_time  # noqa: PLC0415  # named beside its use
-
         return is_time(name)
 
     def _rename(self, frame: Frame) -> Frame:
@@ -476,6 +465,3 @@ class FrameCalls:
             [frame, *(self.by.of(part) for part in self.node.args[1:])],
             {key: self.by.of(value) for key, value in self.named.items()},
         )
-
-
-_ = (star, table)

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from timewell.audit import methods
 from timewell.audit.frames import Frame, Series, aggregated, aliased, column, joined, on_keys
-
-if TYPE_CHECKING:
-    from timewell.audit.calls import FrameCalls
-    from timewell.audit.interpret import Thing
+from timewell.audit.reading import CallReader, Thing, first_number
 
 
 @dataclass(slots=True)
 class ColumnCalls:
     """Reads one call on a column."""
 
-    call: FrameCalls
+    call: CallReader
 
     def of(self, series: Series, name: str) -> Thing:
         """Return what the call gives."""
@@ -80,8 +76,6 @@ class ColumnCalls:
         return by.combined(exp.And, lower, upper)
 
     def _moved(self, series: Series, name: str) -> Series:
-        from timewell.audit.values import first_number  # noqa: PLC0415  # values read calls
-
         steps = first_number(self.call.node.args, self.call.named, "periods")
         if "n" in self.call.named:
             steps = first_number([], self.call.named, "n")
@@ -179,7 +173,7 @@ def _null(value: exp.Expression, *, negated: bool) -> exp.Expression:
     return exp.Not(this=made) if negated else made
 
 
-def of_expression(call: FrameCalls, base: exp.Expression, name: str) -> Thing:
+def of_expression(call: CallReader, base: exp.Expression, name: str) -> Thing:
     """Return what a call on ``col("x")`` of polars or Spark gives."""
     by = call.by
     if name in methods.COMPARISONS and call.node.args:
@@ -213,7 +207,7 @@ def of_expression(call: FrameCalls, base: exp.Expression, name: str) -> Thing:
     return base
 
 
-def _over(call: FrameCalls, base: exp.Expression) -> exp.Expression:
+def _over(call: CallReader, base: exp.Expression) -> exp.Expression:
     keys = [column(name) for name in call.by.names(call.given(0))]
     reach = next(
         (str(found.this)[7:] for found in base.find_all(exp.Anonymous) if str(found.this).startswith("_reach_")), "all"

@@ -76,13 +76,13 @@ def _one(file: Path, sql: Auditor, python: PythonAuditor) -> Audit:
 
 
 def _unread(path: str, problem: str) -> Audit:
-    finding = Finding(verdict=Verdict.UNKNOWN, rule="not-read", reason=f"the file is not read: {problem}", path=path)
+    finding = Finding(verdict=Verdict.UNKNOWN, code="not-read", reason=f"the file is not read: {problem}", path=path)
     return Audit(findings=(finding,), statements=1)
 
 
 def _is_noise(finding: Finding) -> bool:
     """Whether a finding is of a statement that no training row is in, as far as names can tell."""
-    return finding.guessed and finding.rule == "no-spine"
+    return finding.guessed and finding.code == "no-spine"
 
 
 def _files(path: Path) -> Iterator[Path]:

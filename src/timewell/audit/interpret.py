@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from sqlglot import exp
 
 from timewell.audit.frames import Frame, Series, aliased, assigned, joined, on_keys, reach_named, table, window
+from timewell.audit.reading import Row, Thing
 from timewell.audit.roles import Roles, is_time
-from timewell.audit.values import Evaluator, Row
+from timewell.audit.values import Evaluator
 
 MAX_CALLS = 4
-Thing = Frame | Series | exp.Expression | None
 __all__ = ["Interpreter"]
 
 

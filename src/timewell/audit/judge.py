@@ -34,7 +34,7 @@ class Judge:
         """Yield what is wrong."""
         self.spine = self._find_spine()
         for words in dict.fromkeys(self.relation.unread):
-            yield Finding(verdict=Verdict.UNKNOWN, rule="not-understood", reason=f"{words} is not followed")
+            yield Finding(verdict=Verdict.UNKNOWN, code="not-understood", reason=f"{words} is not followed")
         checked = [self.graph.instances[number] for number in sorted(self.relation.rows - self.relation.exempt)]
         events = [row for row in checked if row.role in ("event", "spine") and row is not self.spine]
         if self.spine is None:
@@ -173,13 +173,13 @@ class Judge:
             for node, bound in reach(row.time, (self.relation.bounds, self.graph.definitions)).items()
             if node != ZERO
         )
-        rule = "truncated-time" if cut else "future-rows"
+        code = "truncated-time" if cut else "future-rows"
         fix = (
             f"Cut only {labelled}: {event} < date_trunc('day', {labelled})."
             if cut
             else STRICT_FIX.format(event=event, spine=labelled)
         )
-        return self._finding(row, Verdict.LEAK, rule, reason, fix)
+        return self._finding(row, Verdict.LEAK, code, reason, fix)
 
     def _ends_later(self, row: Instance, spine: Instance) -> bool:
         """Whether a row's next instant is only asked for whether it is later: as no later row can change."""
@@ -273,11 +273,11 @@ class Judge:
     def _names(self, row: Instance, spine: Instance) -> tuple[str, str]:
         return self.graph.nodes[row.time or 0].label, self.graph.nodes[spine.time or 0].label
 
-    def _finding(self, row: Instance, verdict: Verdict, rule: str, reason: str, fix: str = "") -> Finding:
+    def _finding(self, row: Instance, verdict: Verdict, code: str, reason: str, fix: str = "") -> Finding:
         if self.roles.weak and verdict is Verdict.UNBOUNDED:
             verdict = Verdict.UNKNOWN  # nobody said that the first table is of labelled rows
         guessed = self.roles.guessed
-        return Finding(verdict=verdict, rule=rule, reason=reason, fix=fix, line=row.line or 1, guessed=guessed)
+        return Finding(verdict=verdict, code=code, reason=reason, fix=fix, line=row.line or 1, guessed=guessed)
 
 
 def _identifiers(table: str) -> set[str]:

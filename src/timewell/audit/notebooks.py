@@ -44,7 +44,7 @@ def audit_notebook(text: str, python: PythonAuditor, sql: Auditor, *, path: str)
         cells = list(_cells(json.loads(text)))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         finding = Finding(
-            verdict=Verdict.UNKNOWN, rule="not-a-notebook", reason=f"no notebook is in it: {error}", path=path
+            verdict=Verdict.UNKNOWN, code="not-a-notebook", reason=f"no notebook is in it: {error}", path=path
         )
         return Audit(findings=(finding,), statements=1)
     findings: list[Finding] = []
@@ -62,7 +62,7 @@ def audit_notebook(text: str, python: PythonAuditor, sql: Auditor, *, path: str)
         if problem:
             findings.append(
                 Finding(
-                    verdict=Verdict.UNKNOWN, rule="not-python", reason=f"the cell cannot be read: {problem}", path=where
+                    verdict=Verdict.UNKNOWN, code="not-python", reason=f"the cell cannot be read: {problem}", path=where
                 )
             )
             continue

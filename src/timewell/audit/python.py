@@ -103,7 +103,7 @@ class PythonAuditor:
         for frame in list(reader.results())[:MAX_RESULTS]:
             count += 1
             for finding in self._judged(frame, reader.roles):
-                findings.setdefault((finding.verdict, finding.rule, finding.line, finding.reason), finding)
+                findings.setdefault((finding.verdict, finding.code, finding.line, finding.reason), finding)
         return list(findings.values()), count
 
     @staticmethod
@@ -119,14 +119,14 @@ class PythonAuditor:
             return
         for one in found:
             line = frame.line if one.line <= 1 else one.line
-            if one.rule != "no-spine":  # a frame of its own: what it is joined to decides, and is judged there
+            if one.code != "no-spine":  # a frame of its own: what it is joined to decides, and is judged there
                 yield replace(one, line=line)
         if "event" in touched and not any(one.verdict in (Verdict.LEAK, Verdict.UNBOUNDED) for one in found):
             for what in dict.fromkeys(frame.unread):
                 reason = f"{what} is not followed"
                 yield Finding(
                     verdict=Verdict.UNKNOWN,
-                    rule="not-understood",
+                    code="not-understood",
                     reason=reason,
                     line=frame.line,
                     guessed=chosen.guessed,
@@ -145,7 +145,7 @@ class PythonAuditor:
         reason = "parts of this SQL are only known at run time"
         return replace(
             found,
-            findings=(Finding(verdict=Verdict.UNKNOWN, rule="unknown-parts", reason=reason, line=line, path=path),),
+            findings=(Finding(verdict=Verdict.UNKNOWN, code="unknown-parts", reason=reason, line=line, path=path),),
         )
 
 
@@ -207,6 +207,6 @@ def _written(node: ast.AST) -> tuple[str, bool]:
     return "", False
 
 
-def _unknown(rule: str, reason: str, path: str, line: int) -> Audit:
-    finding = Finding(verdict=Verdict.UNKNOWN, rule=rule, reason=reason, line=line, path=path)
+def _unknown(code: str, reason: str, path: str, line: int) -> Audit:
+    finding = Finding(verdict=Verdict.UNKNOWN, code=code, reason=reason, line=line, path=path)
     return Audit(findings=(finding,), statements=1)

@@ -83,7 +83,7 @@ def _row(finding: Finding) -> str:
 
 def as_sarif(audit: Audit, *, version: str) -> dict[str, object]:
     """Return an audit as a SARIF 2.1.0 log."""
-    used = [name for name in RULES if any(finding.rule == name for finding in audit.findings)]
+    used = [name for name in RULES if any(finding.code == name for finding in audit.findings)]
     rules = [{"id": name, "shortDescription": {"text": RULES[name]}} for name in used]
     driver = {"name": "timewell audit", "version": version, "rules": rules}
     results = [_result(finding, used) for finding in audit.findings]
@@ -100,11 +100,11 @@ def _result(finding: Finding, used: Sequence[str]) -> dict[str, object]:
     location: dict[str, object] = {"physicalLocation": {"artifactLocation": {"uri": file}, "region": region}}
     if cell:
         location["logicalLocations"] = [{"name": f"{cell}, line {finding.line}"}]
-    mark = hashlib.sha256(f"{finding.path}\0{finding.rule}\0{finding.reason}".encode()).hexdigest()
+    mark = hashlib.sha256(f"{finding.path}\0{finding.code}\0{finding.reason}".encode()).hexdigest()
     text = f"{finding.verdict}: {finding.reason}." + (f" {finding.fix}" if finding.fix else "")
     made: dict[str, object] = {
-        "ruleId": finding.rule,
-        "ruleIndex": used.index(finding.rule),
+        "ruleId": finding.code,
+        "ruleIndex": used.index(finding.code),
         "level": _LEVELS[finding.verdict],
         "message": {"text": text},
         "locations": [location],

@@ -5,21 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from sqlglot import exp
 
+from timewell.audit.graph import Graph
 from timewell.audit.predicates import COMPARISONS, Facts, Predicates
 from timewell.audit.relations import Relation, Value, among
+from timewell.audit.roles import Roles
 from timewell.audit.terms import Term, Terms
-
-if TYPE_CHECKING:
-    from timewell.audit.queries import Reader
 
 Guards = tuple[exp.Expression, ...]
 _QUERIES = (exp.Subquery, exp.Select, exp.SetOperation)
 _NEUTRAL = (exp.Null, exp.Literal, exp.Boolean)
 _TRUE_OR_FALSE = (*COMPARISONS, exp.And, exp.Or, exp.Not, exp.Between)
+
+
+class QueryReader(Protocol):
+    """What a scope asks of the reader of the whole statement."""
+
+    graph: Graph
+    roles: Roles
+    line_offset: int
+    window_terms: dict[int, Term]
+
+    def outputs_of(self, tree: exp.Expression, scope: Scope) -> Sequence[Term | None]:
+        """Return the terms of a subquery's outputs."""
+
+    def extreme(self, tree: exp.Expression, scope: Scope) -> Term | None:
+        """Return the term of an aggregate that picks one of its instants."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +49,7 @@ class Read:
 class Scope:
     """One select: its relation, the scope around it, and what names mean."""
 
-    reader: Reader
+    reader: QueryReader
     relation: Relation
     parent: Scope | None = None
     tables: Mapping[str, object] = field(default_factory=dict)

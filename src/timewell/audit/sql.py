@@ -180,17 +180,17 @@ class Auditor:
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):
             log.debug("a statement that the reader does not foresee", exc_info=True)
             reason = "the statement has a form that is not foreseen"
-            return [Finding(verdict=Verdict.UNKNOWN, rule="not-understood", reason=reason, line=offset + 1)]
+            return [Finding(verdict=Verdict.UNKNOWN, code="not-understood", reason=reason, line=offset + 1)]
         except (TooLarge, RecursionError):
             return [
                 Finding(
                     verdict=Verdict.UNKNOWN,
-                    rule="too-large",
+                    code="too-large",
                     reason="the statement is too large to be followed",
                     line=offset + 1,
                 )
             ]
-        unique = {(finding.verdict, finding.rule, finding.line, finding.reason): finding for finding in found}
+        unique = {(finding.verdict, finding.code, finding.line, finding.reason): finding for finding in found}
         return sorted(unique.values(), key=lambda finding: finding.line)
 
 
@@ -281,6 +281,6 @@ def _first_words(error: Exception) -> str:
     return text[:160]
 
 
-def _unknown(rule: str, reason: str, path: str, line: int) -> Audit:
-    finding = Finding(verdict=Verdict.UNKNOWN, rule=rule, reason=reason, line=line, path=path)
+def _unknown(code: str, reason: str, path: str, line: int) -> Audit:
+    finding = Finding(verdict=Verdict.UNKNOWN, code=code, reason=reason, line=line, path=path)
     return Audit(findings=(finding,), statements=1)

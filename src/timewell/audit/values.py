@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import sqlglot
 from sqlglot import exp
@@ -16,9 +14,7 @@ from timewell.audit.calls import FrameCalls
 from timewell.audit.frames import Frame, Series, aliased, column, filtered, star
 from timewell.audit.graph import UNITS
 from timewell.audit.methods import FUTURE
-
-if TYPE_CHECKING:
-    from timewell.audit.interpret import Interpreter, Thing
+from timewell.audit.reading import ModuleReader, Row, Thing
 
 _COMPARE: dict[type[ast.cmpop], type[exp.Expression]] = {
     ast.Lt: exp.LT, ast.LtE: exp.LTE, ast.Gt: exp.GT, ast.GtE: exp.GTE, ast.Eq: exp.EQ, ast.NotEq: exp.NEQ,
@@ -29,19 +25,11 @@ _BINARY: dict[type[ast.operator], type[exp.Expression]] = {
 _LOCATORS = ("loc", "iloc", "at", "iat")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a frame, as a loop or a row-wise function holds it."""
-
-    frame: Frame
-    alias: str
-
-
 @dataclass(slots=True)
 class Evaluator:
     """Reads one expression."""
 
-    reader: Interpreter
+    reader: ModuleReader
 
     def of(self, node: ast.expr) -> Thing:
         """Return what an expression is; nothing if it is not of frames."""
@@ -244,14 +232,3 @@ def _constant(value: object) -> exp.Expression | None:
     if isinstance(value, (int, float)):
         return exp.Literal.number(value)
     return exp.Literal.string(value) if isinstance(value, str) else None
-
-
-def first_number(given: Sequence[ast.expr], named: dict[str, ast.expr], name: str) -> float | None:
-    """Return a number given first or by name, sign included; nothing where it is not written out."""
-    node = named.get(name) or (given[0] if given else None)
-    if node is None:
-        return 1.0
-    sign = 1.0
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        node, sign = node.operand, -1.0
-    return sign * node.value if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) else None

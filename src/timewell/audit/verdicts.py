@@ -36,7 +36,7 @@ class Finding:
     ----------
     verdict
         How grave.
-    rule
+    code
         Stable name of the mistake, such as ``window-future``.
     reason
         What is wrong there.
@@ -53,7 +53,7 @@ class Finding:
     """
 
     verdict: Verdict
-    rule: str
+    code: str
     reason: str
     fix: str = ""
     line: int = 1
@@ -71,7 +71,7 @@ class Finding:
         hint = f" Fix: {self.fix}" if self.fix else ""
         allowed = f" (allowed: {self.waived})" if self.waived else ""
         guess = " (by names)" if self.guessed else ""
-        return f"{place}: {self.verdict}{guess} {self.rule}: {self.reason}.{hint}{allowed}"
+        return f"{place}: {self.verdict}{guess} {self.code}: {self.reason}.{hint}{allowed}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,7 +71,7 @@ def waive(findings: Iterable[Finding], text: str, *, first_line: int = 1, path: 
         if waiver not in good:
             yield Finding(
                 verdict=Verdict.LEAK,
-                rule="waiver-refused",
+                code="waiver-refused",
                 reason="this waiver says no reason" if not waiver.reason else "this waiver names no verdict",
                 fix="Write `timewell: allow LEAK because ...`.",
                 line=waiver.line,
