@@ -34,14 +34,28 @@ def test_a_connection_is_taken_once_and_only_where_it_fits() -> None:
 
 
 @pytest.mark.parametrize(
-    "left", ["CREATE VIEW seen AS SELECT 1", "CREATE TEMP TABLE kept AS SELECT 1 AS a", "ATTACH ':memory:' AS other"]
+    "left",
+    ["CREATE TEMP TABLE kept AS SELECT 1 AS a", "CREATE TEMP VIEW kept AS SELECT 1", "ATTACH ':memory:' AS other"],
 )
-def test_one_in_which_a_session_left_anything_is_closed(left: str) -> None:
+def test_one_in_which_a_session_left_anything_but_views_is_closed(left: str) -> None:
     idle, connection = Idle(), duckdb.connect()
     connection.execute(left)
     idle.keep("here", connection)
     assert closed(connection)
     assert idle.take("here") is None
+
+
+def test_views_that_a_session_made_are_dropped_with_their_schemas() -> None:
+    idle, connection = Idle(), duckdb.connect()
+    for made in ('CREATE VIEW "a ""b" AS SELECT 1', 'CREATE SCHEMA "s.t"', 'CREATE VIEW "s.t".one AS FROM "a ""b"'):
+        connection.execute(made)
+    connection.execute('CREATE VIEW "s.t".two AS FROM "s.t".one')
+    idle.keep("here", connection)
+    assert idle.take("here") is connection
+    assert connection.execute("SELECT count(*) FROM duckdb_views() WHERE NOT internal").fetchall() == [(0,)]
+    schemas = "SELECT count(*) FROM duckdb_schemas() WHERE NOT internal AND schema_name <> 'main'"
+    assert connection.execute(schemas).fetchall() == [(0,)]
+    connection.close()
 
 
 def test_the_one_before_is_closed() -> None:

@@ -1,7 +1,7 @@
 """One connection that waits for the next session: a new database costs a tenth of a join of ten million rows.
 
-Rule: nothing of a session is left in a connection that waits. One in which anything is found is closed instead: a view
-that a source's query needed, a table of a SQLite file, an attached DuckDB file, whose lock others may want.
+Rule: nothing of a session is left in a connection that waits. Views that a source's query needed are dropped; one in which
+anything else is found is closed instead: a table of a SQLite file, an attached DuckDB file, whose lock others may want.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Hashable
 
 import duckdb
 
+from timewell.backends.duckdb.sql import identifier
+
 _LEFT = """
 SELECT count(*)
 FROM (
@@ -19,6 +21,12 @@ FROM (
     UNION ALL SELECT table_name FROM duckdb_tables() WHERE NOT internal
     UNION ALL SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> 'memory'
 )
+"""
+
+_VIEWS = """
+SELECT schema_name, view_name
+FROM duckdb_views()
+WHERE NOT internal AND database_name = 'memory'
 """
 
 
@@ -40,11 +48,25 @@ class Idle:
 
     def keep(self, place: Hashable, connection: duckdb.DuckDBPyConnection) -> None:
         """Let a connection wait in place of the one before, or close it."""
-        left = connection.execute(_LEFT).fetchall()[0][0]
-        if left:
-            connection.close()
-            return
+        if _left(connection):
+            _drop_views(connection)
+            if _left(connection):
+                connection.close()
+                return
         with self._lock:
             before, self._kept = self._kept, (os.getpid(), place, connection)
         if before is not None and before[0] == os.getpid():
             before[2].close()
+
+
+def _left(connection: duckdb.DuckDBPyConnection) -> int:
+    return int(connection.execute(_LEFT).fetchall()[0][0])
+
+
+def _drop_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Drop the views of a session, and the schemas that they made necessary."""
+    for schema, view in connection.execute(_VIEWS).fetchall():
+        name = f"{identifier(schema)}.{identifier(view)}"
+        connection.execute(
+            f"DROP VIEW {name}" if schema == "main" else f"DROP SCHEMA IF EXISTS {identifier(schema)} CASCADE"
+        )
