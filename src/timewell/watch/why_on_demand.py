@@ -114,7 +114,7 @@ class WhyOnDemand:
         yield "difference", self.difference
 
     def __str__(self) -> str:
-        return "\n".join([self.title(), *(f"  {name:<16}{text}" for name, text in self.facts())])
+        return "\n".join([self.title(), *(f"  {name:<18}{text}" for name, text in self.facts())])
 
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON-able data."""

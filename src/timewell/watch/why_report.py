@@ -187,7 +187,7 @@ class Why:
         yield "difference", online.difference
 
     def __str__(self) -> str:
-        lines = [self.title(), *(f"  {name:<16}{text}" for name, text in self.facts())]
+        lines = [self.title(), *(f"  {name:<18}{text}" for name, text in self.facts())]
         return "\n".join(
             [*lines, *(f"  {' | '.join(cells)}" for cells in map(row_cells, self.offline.considered.rows))]
         )
