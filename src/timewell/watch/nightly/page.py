@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from timewell.charts import CSS, bars, lines
 from timewell.types import format_duration, format_instant
-
-if TYPE_CHECKING:
-    from timewell.watch.nightly.report import NightlyReport, NightRow
+from timewell.watch.nightly.report import NightlyReport, NightRow
 
 _STYLE: Final = f"""
 .tw-night {{ font: 14px/1.45 system-ui, sans-serif; color: #1f2328; max-width: 1060px; margin: 0 auto; padding: 16px;

@@ -12,7 +12,6 @@ from importlib import import_module
 from typing import Any, Final, Literal, Self
 
 from timewell.types import format_instant, parse_instant
-from timewell.watch.nightly.page import body
 
 MESSAGE_CHARS: Final = 3_000
 _LINE: Final = 220
