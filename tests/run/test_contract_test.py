@@ -21,7 +21,7 @@ from timewell.testing.generators import random_world
 from timewell.types import format_instant
 
 NOW = "2026-01-10T00:00:00Z"
-STATED_WORLDS = 200
+STATED_WORLDS = 100
 
 
 @pytest.fixture
@@ -62,12 +62,6 @@ def test_every_case_passes_of_what_is_the_same_on_both_sides(fs: tw.FeatureStore
     assert {one.feature for one in report.results} == {"last_amount", "amount_7d", "kinds_30d"}
     assert {"cases", "read online", "compare"} <= set(told)
     assert not fs.project.registry.epoch_map().builds  # nothing of the project was touched
-
-
-def test_only_what_is_asked_for_is_tried(fs: tw.FeatureStore) -> None:
-    assert {one.feature for one in fs.contract_test("amount_7d").results} == {"amount_7d"}
-    with pytest.raises(TimewellError, match="Did you mean 'amount_7d'"):
-        fs.contract_test("amount_7")
 
 
 def forgetful(patch: pytest.MonkeyPatch) -> None:
@@ -130,6 +124,11 @@ worth = tw.Feature(name="worth", owner="a@b", transform=per_price)
 """
 
 
+def test_what_nobody_defined_is_refused_with_a_near_name(fs: tw.FeatureStore) -> None:
+    with pytest.raises(TimewellError, match="Did you mean 'amount_7d'"):
+        fs.contract_test("amount_7")
+
+
 def test_on_demand_features_are_tried_with_request_values_that_are_null_or_strange(fs: tw.FeatureStore) -> None:
     (fs.project.root / "features" / "geo.py").write_text(GEO)
     fs.apply()
@@ -142,9 +141,9 @@ def test_on_demand_features_are_tried_with_request_values_that_are_null_or_stran
     assert [one.dtype for one in fs.contracts("country_id")] == ["int64"]
 
 
-@pytest.mark.parametrize("part", range(2))
-def test_random_definitions_pass(part: int, scale: Callable[[int], int], tmp_path: Path) -> None:
-    for seed in range(part, scale(STATED_WORLDS) // 10, 2):
+@pytest.mark.slow
+def test_random_definitions_pass(tmp_path: Path) -> None:
+    for seed in range(STATED_WORLDS):
         world, root = random_world(seed), tmp_path / str(seed)
         store, loaded = tw.FeatureStore.init(root, now=NOW), Loaded()
         for entity in world.entities.values():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,6 +12,7 @@ import pytest
 import yaml
 
 import timewell as tw
+from timewell.define.contract import taken_back
 from timewell.errors import (
     BuildRefused,
     ContractConflict,
@@ -38,12 +41,20 @@ def write(fs: tw.FeatureStore, balances: list[float | None], tiers: list[str] | 
     pq.write_table(table, fs.project.root / "balances.parquet")
 
 
-@pytest.fixture
-def fs(tmp_path: Path) -> tw.FeatureStore:
-    store = tw.FeatureStore.init(tmp_path / "bank", now=NOW)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tw.FeatureStore.init(tmp_path_factory.mktemp("made") / "bank", now=NOW)
     write(store, [1.0, 2.0, 3.0])
     store.register_source(tw.Source(name="balances", kind="snapshots", path="balances.parquet", event_time="at"))
-    return store
+    store.close()
+    return store.project.root
+
+
+@pytest.fixture
+def fs(made: Path, tmp_path: Path) -> Iterator[tw.FeatureStore]:
+    store = tw.FeatureStore(shutil.copytree(made, tmp_path / "bank", symlinks=True), now=NOW)
+    yield store
+    store.close()
 
 
 def group(
@@ -146,16 +157,21 @@ FIRST = {"dtype": "float64", "min": 0, "max": 100, "unit": "EUR"}
         ({**FIRST, "unit": "cent"}, "unit was 'EUR', is 'cent'"),
         ({**FIRST, "dtype": None}, "dtype was 'float64', is None"),
         ({**FIRST, "max": 50}, "max was 100, is 50"),
+        ({**FIRST, "min": 1}, "min was 0, is 1"),
         ({**FIRST, "nullable": False}, "nulls are refused now"),
-        (None, "dtype was 'float64', is None"),
+        ({**FIRST, "categories": [1]}, "only 1 categories are allowed now"),
     ],
 )
-def test_a_promise_is_not_taken_back_under_its_version(fs: tw.FeatureStore, later: object, said: str) -> None:
-    fs.register_group(group(FIRST))
-    with pytest.raises(ContractConflict, match=said):
-        fs.register_group(group(later))
+def test_what_takes_a_promise_back(later: dict[str, object], said: str) -> None:
+    assert taken_back(tw.Contract(**FIRST), tw.Contract(**later)) == [said]
 
-    accepted = fs.register_group(group(later), accept=True)
+
+def test_a_promise_is_not_taken_back_under_its_version(fs: tw.FeatureStore) -> None:
+    fs.register_group(group(FIRST))
+    with pytest.raises(ContractConflict, match="dtype was 'float64', is None"):
+        fs.register_group(group(None))
+
+    accepted = fs.register_group(group(None), accept=True)
     assert [outcome.action for outcome in accepted.outcomes] == ["metadata"]
 
 
