@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import cycle
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -79,6 +80,7 @@ def builds(timezone: str) -> dict[str, int]:
     return {"": QUIET, **{name: at_us + 90 * 60_000_000 for name, at_us in changes.items()}}
 
 
+@cache
 def _changes(timezone: str) -> dict[str, int]:
     local, found = ZoneInfo(timezone), {}
     hour = datetime(2026, 2, 1, tzinfo=UTC)
