@@ -166,3 +166,9 @@ def test_what_cannot_be_read_is_unknown_with_its_place() -> None:
 )
 def test_a_text_made_to_exhaust_ends_as_unknown(sql) -> None:
     assert verdict(sql) in {"UNKNOWN", "SAFE"}
+
+
+def test_a_table_that_is_called_a_snapshot_is_taken_for_one() -> None:
+    sql = "SELECT l.id, b.amount FROM labels l ASOF JOIN {} b ON b.id = l.id AND b.ts <= l.label_ts"
+    assert tw.audit_sql(sql.format("balance_snapshots")).verdict == "SAFE"
+    assert tw.audit_sql(sql.format("payments")).verdict == "UNKNOWN"

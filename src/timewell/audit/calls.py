@@ -137,7 +137,7 @@ class FrameCalls:
         frames = [
             found for part in (*self.node.args, *self.named.values()) if isinstance(found := self.by.of(part), Frame)
         ]
-        if frames and name not in _SINKS:
+        if frames and name not in _SINKS and not name.startswith(("write", "to_", "save", "dump", "log", "plot")):
             return self.keep(frames[0].unknown(f"the call of `{name}`"), *frames)
         expressions = [
             found
@@ -160,13 +160,13 @@ class FrameCalls:
                 )
                 return exp.Interval(
                     this=exp.Literal.string(parts[0]),
-                    unit=exp.var(methods.FREQUENCIES.get(parts[-1].lower().rstrip("s"), parts[-1].lower())),
+                    unit=exp.var(methods.FREQUENCIES.get(parts[-1].lower().rstrip("s"), parts[-1].lower()) or "day"),
                 )
         sign = "-" if isinstance(value, ast.UnaryOp) else ""
         value = value.operand if isinstance(value, ast.UnaryOp) else value
         amount = str(value.value) if isinstance(value, ast.Constant) else "?"
         return exp.Interval(
-            this=exp.Literal.string(sign + amount), unit=exp.var(methods.FREQUENCIES.get(unit.lower(), unit))
+            this=exp.Literal.string(sign + amount), unit=exp.var(methods.FREQUENCIES.get(unit.lower(), unit) or "day")
         )
 
     def _when(self) -> Thing:

@@ -209,7 +209,7 @@ class Judge:
                     row, Verdict.UNKNOWN, "same-day", f"{event} is a day: whether its start or its end is meant decides"
                 )
             return None
-        if self.roles.guessed and not self.roles.closed:
+        if self.roles.guessed and not self.roles.says_kind(row.table):
             reason = f"{event} may equal {labelled}: right if {row.table} holds states, a leak if it holds events"
             return self._finding(
                 row, Verdict.UNKNOWN, "same-instant", reason, STRICT_FIX.format(event=event, spine=labelled)

@@ -77,7 +77,7 @@ class PythonAuditor:
             tree = _parsed(text)
             roles = self.roles.with_comments(text)
             found, count = self._frames(tree, roles, first_line)
-            strings = [self._string(node, roles, path, first_line) for node in _sql_strings(tree)]
+            strings = [self._string(node, roles, path, first_line, asked) for node, asked in _sql_strings(tree)]
         except (TooLarge, RecursionError, MemoryError):
             return _unknown("too-large", "the text is too large to be followed", path, first_line)
         except (AttributeError, IndexError, KeyError, TypeError):
@@ -121,7 +121,8 @@ class PythonAuditor:
             line = frame.line if one.line <= 1 else one.line
             if one.code != "no-spine":  # a frame of its own: what it is joined to decides, and is judged there
                 yield replace(one, line=line)
-        if "event" in touched and not any(one.verdict in (Verdict.LEAK, Verdict.UNBOUNDED) for one in found):
+        whole = {"spine", "event"} <= touched or ("event" in touched and not chosen.guessed)
+        if whole and not any(one.verdict in (Verdict.LEAK, Verdict.UNBOUNDED) for one in found):
             for what in dict.fromkeys(frame.unread):
                 reason = f"{what} is not followed"
                 yield Finding(
@@ -132,11 +133,13 @@ class PythonAuditor:
                     guessed=chosen.guessed,
                 )
 
-    def _string(self, node: ast.expr, roles: Roles, path: str, first_line: int) -> Audit:
+    def _string(self, node: ast.expr, roles: Roles, path: str, first_line: int, asked: bool) -> Audit:  # noqa: FBT001  # one loop
         """Audit the SQL in one string; what a part of an f-string may hide makes a clean verdict UNKNOWN."""
         sql, holes = _written(node)
         line = node.lineno + first_line - 1
         found = Auditor(roles=roles, dialect=self.dialect, others=True).text(sql, path=path, first_line=line)
+        if not asked and any(one.code == "not-sql" for one in found.findings):
+            return Audit()  # a text that only begins like SQL
         if not holes:
             return found
         kept = [one for one in found.findings if one.verdict in (Verdict.LEAK, Verdict.UNKNOWN)]
@@ -166,8 +169,8 @@ def _by_variables(tree: ast.Module, roles: Roles) -> Roles:
     return guess_variables(tree, roles)
 
 
-def _sql_strings(tree: ast.Module) -> Iterator[ast.expr]:
-    """Yield the strings that hold SQL: arguments of calls that run it, and texts that read like it."""
+def _sql_strings(tree: ast.Module) -> Iterator[tuple[ast.expr, bool]]:
+    """Yield the strings that hold SQL, and whether a call runs them: others only read like it."""
     documented = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     asked = set()
@@ -185,7 +188,7 @@ def _sql_strings(tree: ast.Module) -> Iterator[ast.expr]:
         ):
             text, _ = _written(node)
             if _SQL.search(text) and (id(node) in asked or text.count(" ") > 4):
-                yield node
+                yield node, id(node) in asked
 
 
 def _called(node: ast.Call) -> str:

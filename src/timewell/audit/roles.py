@@ -59,6 +59,10 @@ class Roles:
         """Whether a row counts from its own instant on."""
         return any(_same(table, name) and side == "right" for name, side in self.closed.items())
 
+    def says_kind(self, table: str) -> bool:
+        """Whether it is known that a table holds events, or snapshots."""
+        return any(_same(table, name) for name in self.closed)
+
     def of(self, table: str) -> tuple[Role, str | None]:
         """Return what a table is, and its time column."""
         if self.spine is not None and _same(table, self.spine[0]):
@@ -148,7 +152,8 @@ def guess(tree: exp.Expression, given: Roles) -> Roles:
             time = _best(columns[name])
             if made.of(name)[0] == "static" and time is not None:
                 events[name] = time
-    return made
+    states = {name: "right" for name in events if "snapshot" in name.lower() and not made.says_kind(name)}
+    return replace(made, closed={**states, **given.closed})
 
 
 def _columns(tree: exp.Expression, aliases: Mapping[str, str]) -> dict[str, Counter[str]]:
