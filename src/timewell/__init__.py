@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from timewell.audit.python import audit_python as audit_python
     from timewell.audit.sql import audit_sql as audit_sql
     from timewell.build.explain import Explanation as Explanation
+    from timewell.build.fitted import Fitted as Fitted
     from timewell.build.manifest import Manifest as Manifest
     from timewell.build.trainingset import TrainingFile as TrainingFile
     from timewell.build.trainingset import TrainingSet as TrainingSet
@@ -59,6 +60,7 @@ _HOMES = {
     "FeatureGroup": "timewell.define.feature",
     "FeatureService": "timewell.define.feature",
     "FeatureStore": "timewell.store",
+    "Fitted": "timewell.build.fitted",
     "Manifest": "timewell.build.manifest",
     "NotEnoughData": "timewell.watch.skew.compare",
     "OnlineFeatures": "timewell.serve.response",

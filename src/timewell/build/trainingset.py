@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from timewell import durable
+from timewell.build.fitted import METADATA, Fitted, Kind, fit
 from timewell.build.manifest import Manifest
 from timewell.build.spine import Spine
 from timewell.errors import MissingExtra
@@ -47,12 +48,18 @@ class TrainingSet:
         Feature column by output name, as long as the spine.
     manifest
         What it was made of.
+
+    Attributes
+    ----------
+    fitted
+        What :meth:`fit` learned last; it goes along into Parquet files.
     """
 
     def __init__(self, *, spine: Spine, values: Mapping[str, pa.ChunkedArray], manifest: Manifest) -> None:
         self._spine = spine
         self._values = dict(values)
         self.manifest = manifest
+        self.fitted: Fitted | None = None
 
     @property
     def features(self) -> list[str]:
@@ -89,11 +96,30 @@ class TrainingSet:
         return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
 
     def to_parquet(self, path: str | Path) -> Path:
-        """Write a Parquet file, whole or not at all, with the manifest in its metadata; returns its path."""
+        """Write a Parquet file, whole or not at all, with the manifest's id in its metadata; returns its path."""
         table, target = self.to_arrow(), Path(path)
+        metadata = noted(table.schema, self.manifest)
+        if self.fitted is not None:
+            metadata[METADATA] = self.fitted.to_json().encode()
         with durable.replacing(target) as temporary:
-            pq.write_table(table.replace_schema_metadata(noted(table.schema, self.manifest)), temporary)
+            pq.write_table(table.replace_schema_metadata(metadata), temporary)
         return target
+
+    def fit(self, kinds: Mapping[str, Kind]) -> Fitted:
+        """Learn scales and categories of some columns, to be applied alike to training rows and to online answers.
+
+        Parameters
+        ----------
+        kinds
+            Column to ``standard``, ``min_max``, ``ordinal`` or ``one_hot``; see :func:`timewell.build.fitted.fit`.
+
+        Raises
+        ------
+        UsageError, MissingColumn, WrongColumnType, LimitExceeded
+        """
+        references = dict(zip(self.manifest.columns(), self.manifest.references(), strict=True))
+        self.fitted = fit(self.to_arrow(), kinds, training_set=self.manifest.id, references=references)
+        return self.fitted
 
     def _joined(self) -> pa.Table:
         return join_columns(self._spine.table, self._values)
