@@ -30,7 +30,7 @@ import pytest
         (("nope",), "usage"),
         (("list", "--nope"), "usage"),
         (("materialize",), "usage"),
-        (("get", "order_amount_7d"), "usage"),
+        (("get", "order_amount_7d"), "missing_key"),
         (("audit-log", "--limit", "0"), "usage"),
     ],
     ids=lambda part: " ".join(part) if isinstance(part, tuple) else part,

@@ -1,6 +1,7 @@
 """Verbs that define features: make a project, register definitions, look at what is registered, test it."""
 
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from timewell.build.checks import TestOutcome
     from timewell.run.describe import FeatureRow
     from timewell.run.register import RegisterReport
+
+_SENTENCE = 78  # columns; a terminal of 80 shows it whole
 
 
 @verb
@@ -123,8 +126,10 @@ def _show_applied(screen: Screen, report: "RegisterReport", place: str) -> None:
         for item in told:
             screen.line(f"breaks a contract (policy log): {item}")
     for lint in report.lints:
-        screen.line(f"worth a look: {lint.ref} {lint.message}")
-        screen.line(f"  {lint.hint}")
+        screen.line(f"worth a look: {lint.ref}")
+        for text in (lint.message, lint.hint):
+            for line in wrap(text, _SENTENCE, initial_indent="  ", subsequent_indent="  "):
+                screen.line(line)
     if report.dry_run:
         screen.line("dry run: nothing was registered")
 

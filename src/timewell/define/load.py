@@ -7,8 +7,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import yaml
@@ -152,6 +153,13 @@ def run_python(path: Path, where: str) -> Iterator[object]:
             yield value
 
 
+class _AsWritten(SourceFileLoader):
+    """Reads a file as it is now: code kept beside it would be taken for a file of the same second and size."""
+
+    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002  # as the base class calls it
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def run_file(path: Path, where: str) -> ModuleType:
     """Run a Python file of the definitions folder as a module of its own; ``where`` is its place below the folder.
 
@@ -161,7 +169,7 @@ def run_file(path: Path, where: str) -> ModuleType:
         With the place, whatever went wrong.
     """
     name = f"timewell_definitions.{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_AsWritten(name, str(path)))
     if spec is None or spec.loader is None:
         raise DefinitionError(problem="the file cannot be imported.", where=where)
     module = importlib.util.module_from_spec(spec)
