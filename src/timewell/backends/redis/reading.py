@@ -174,22 +174,26 @@ def scan(wire: Wire, looks: Looks, build: str) -> Iterator[tuple[bytes, bytes]]:
     for _ in range(TRIES):
         if look.generation is None or look.mark is None:
             return
-        count = 0
+        given = 0
+        waiting: list[tuple[bytes, bytes]] = []
         keys = listed_keys(wire, look.generation)
-        now = look
+        now = held = look
         while now.generation == look.generation and (chunk := list(islice(keys, 2 * CHUNK_ROWS))):
             asked = [look.name, *look.generation.rows(chunk)]
             packed, *rows = wire.get_many(asked, monotonic() + PATIENCE_S)
             now = looks.keep(build, packed)
             if now.generation == look.generation:
-                found = [(key, row) for key, row in zip(chunk, rows, strict=True) if row is not None]
-                yield from found
-                count += len(found)
-        if count < look.mark.rows:  # or the lists of keys were deleted under us
+                held = now  # a refresh since the first look counts other rows
+                yield from waiting
+                given += len(waiting)
+                waiting = [(key, row) for key, row in zip(chunk, rows, strict=True) if row is not None]
+        short = held.mark is None or given + len(waiting) < held.mark.rows
+        if short:  # or the lists of keys were deleted under us
             now = look_now(wire, looks, build)
-        if now.generation == look.generation or count == look.mark.rows:
+        if not short or now.generation == look.generation:
+            yield from waiting
             return
-        if count:
+        if given:  # what was told cannot be taken back; a build of one chunk is read anew
             break
         look = now
     raise _lost(build, looks.last(build))
