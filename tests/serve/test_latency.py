@@ -71,6 +71,20 @@ def test_reads_of_a_feature_are_counted_whatever_became_of_them(book: LatencyBoo
     assert reads_of(files(tmp_path).totals()) == {amount: 3, count: 1}
 
 
+def test_more_features_than_are_told_apart_leave_other_counts_their_names(book: LatencyBook, tmp_path: Path) -> None:
+    features = tuple(f"transactions@v1:feature_{number}" for number in range(MOST_SERIES + 2))
+    book.add(("transactions@v1",), None, 1_000, features=features)
+    hits = [0]
+    book.follow("cache_hits", lambda: hits[0])
+    hits[0] = 7
+    book.flush()
+
+    found = files(tmp_path).totals()
+
+    assert found["count", "cache_hits"].requests == 7
+    assert reads_of(found)[OTHER] == 2
+
+
 def test_failures_and_fallbacks_are_counted_with_their_causes(book: LatencyBook, tmp_path: Path) -> None:
     groups = ("transactions@v1",)
     book.add(groups, None, 1_000, degraded=True)

@@ -26,7 +26,6 @@ FOLDER: Final = "metrics"
 EVERY_S: Final = 5.0
 STATES_US: Final = int(3 * EVERY_S * SECOND_US)  # for so long a process is taken to be what it said it is
 BREAKER: Final = "store_breaker"
-READ: Final = "read "  # before the feature that was
 _MOST_SHAPES: Final = 4_096
 _DEGRADED, _ERROR = "(degraded)", "(error)"  # no cause is written so
 
@@ -242,7 +241,7 @@ class _Slot:
         for one in series:
             self.tallies.of(one).merge(tally)
         for feature in features:
-            self.count(READ + feature, tally.requests)
+            self.tallies.of(("feature", feature)).requests += tally.requests
         self.changed = True
 
     def aged(self, shape: Shape, ages_s: Mapping[str, int], requests: int) -> None:
@@ -268,11 +267,7 @@ def _marked(what: str, times: int) -> Tally:
 
 def reads_of(tallies: Tallies) -> dict[str, int]:
     """Return how many requests asked for each feature (``group@version:name``), most asked for first."""
-    found = {
-        name.removeprefix(READ): tally.requests
-        for (kind, name), tally in tallies.items()
-        if kind == "count" and name.startswith(READ) and tally.requests
-    }
+    found = {name: tally.requests for (kind, name), tally in tallies.items() if kind == "feature" and tally.requests}
     return dict(sorted(found.items(), key=lambda one: (-one[1], one[0])))
 
 

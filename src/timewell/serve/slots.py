@@ -32,9 +32,8 @@ log = logging.getLogger("timewell.serve")
 SLOT_US: Final = MINUTE_US
 KEPT_US: Final = DAY_US
 COUNTED_US: Final = 3 * DAY_US
-_THINNED_US: Final = (
-    2 * HOUR_US
-)  # so long after its day is over an hour is looked at; one that nobody saw then stays as it is
+# so long after its day is over an hour is looked at; one that nobody saw then stays as it is
+_THINNED_US: Final = 2 * HOUR_US
 _FORMAT: Final = 1
 _TRIES: Final = 20
 _MANY: Final = 500

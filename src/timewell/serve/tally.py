@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("timewell.serve")
 
-Kind = Literal["all", "group", "service", "count"]
-Series = tuple[Kind, str]  # every request; those that read a group version; those for a service; any other count
+Kind = Literal["all", "group", "service", "feature", "count"]
+# every request; those that read a group version, are for a service, ask for a feature; any other count
+Series = tuple[Kind, str]
 
 ALL: Final[Series] = ("all", "")
 OTHER: Final = "(other)"  # where names end up that are too many to be told apart

@@ -20,7 +20,7 @@ from timewell.catalog.lookup import RegisteredGroup
 from timewell.clock import SystemClock
 from timewell.serve.ages import ServedAges, ages_of
 from timewell.serve.budgets import QUANTILES, strictest
-from timewell.serve.latency import BREAKER, FOLDER, READ, STATES_US, flush_books, reads_of
+from timewell.serve.latency import BREAKER, FOLDER, STATES_US, flush_books, reads_of
 from timewell.serve.promises import BROKEN, broken_of
 from timewell.serve.slots import SlotFiles
 from timewell.serve.tally import Kind, Tallies, Tally
@@ -168,7 +168,7 @@ def _counts(totals: Tallies) -> Iterator[Metric]:
     text = "Sampled answers that broke a feature's contract."
     yield _counter("timewell_contract_breaks", text, [_rule(*item) for item in broken_of(totals).items()])
     for (kind, name), tally in sorted(totals.items()):
-        if kind == "count" and not name.startswith((READ, BROKEN)):
+        if kind == "count" and not name.startswith(BROKEN):
             yield _counter(f"timewell_{name}", f"{name.replace('_', ' ').capitalize()}.", [({}, tally.requests)])
 
 

@@ -146,7 +146,7 @@ def _reads(project: Project, length_us: int) -> dict[Name, int]:
     """Return how many requests asked for each feature, most asked for first; they are counted by the machine's clock."""
     flush_books(project.state / FOLDER)
     now_us = SystemClock().now_us()
-    counted = reads_of(SlotFiles(project.state / FOLDER).read(now_us - length_us, now_us + 1))
+    counted = reads_of(SlotFiles(project.state / FOLDER).read(now_us - length_us, now_us + 1, counts_only=True))
     return {_name_of(ref): reads for ref, reads in counted.items()}
 
 
